@@ -1,0 +1,24 @@
+"""minigrad: reverse-mode autograd and recurrent networks on NumPy, to be read."""
+
+from . import functional, nn, optim
+from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use
+from .gradcheck import GradcheckError, gradcheck
+from .random import manual_seed
+from .tensor import Tensor, no_grad, tensor
+
+__all__ = [
+    "BACKENDS",
+    "BackendError",
+    "GradcheckError",
+    "Tensor",
+    "functional",
+    "get_default_dtype",
+    "gradcheck",
+    "manual_seed",
+    "nn",
+    "no_grad",
+    "optim",
+    "set_default_dtype",
+    "tensor",
+    "use",
+]

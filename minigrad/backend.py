@@ -1,0 +1,101 @@
+"""NumPy or CuPy: the one place that knows there are two.
+
+`use(name)` says where new tensors and parameters are made. An operation does not ask for the
+current backend but for the one its arrays live on, `array_module(array)`, so that a model stays
+where it was made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+BACKENDS = ("numpy", "cupy")
+
+
+class BackendError(RuntimeError):
+    """The backend asked for can't be used here; the message says what is missing."""
+
+
+class _State(threading.local):
+    name = "numpy"
+    default_dtype = np.dtype(np.float32)
+
+
+_state = _State()
+
+
+def _load_cupy() -> ModuleType:
+    if importlib.util.find_spec("cupy") is None:
+        raise BackendError(
+            "backend 'cupy': CuPy is not installed; "
+            "pip install cupy-cuda12x (CUDA 12) or cupy-cuda13x (CUDA 13)"
+        )
+    cupy = importlib.import_module("cupy")
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except RuntimeError as error:
+        raise BackendError(f"backend 'cupy': CuPy finds no GPU to use ({error})") from error
+    return cupy
+
+
+def _load(name: str) -> ModuleType:
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+    return np if name == "numpy" else _load_cupy()
+
+
+class use:
+    """Make new tensors and parameters on the backend `name`, "numpy" or "cupy".
+
+    Holds from the call on, in this thread; as a context manager, until the block ends. Raises
+    BackendError if the backend can't be used, and says what is missing.
+    """
+
+    def __init__(self, name: str) -> None:
+        _load(name)
+        self._previous = _state.name
+        _state.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        _state.name = self._previous
+
+
+def current_module() -> ModuleType:
+    """The array module on which new arrays are made."""
+    return _load(_state.name)
+
+
+def array_module(array: Array) -> ModuleType:
+    """The module that `array` belongs to: NumPy or CuPy."""
+    return np if isinstance(array, (np.ndarray, np.generic)) else _load_cupy()
+
+
+def to_host(array: Array) -> np.ndarray:
+    """`array` as a NumPy array; one that already is comes back itself, without a copy."""
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Make parameters, and tensors of Python numbers, in this dtype (float32 at the start).
+
+    Raises TypeError for a dtype that is not floating.
+    """
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"the default dtype must be floating, not {np.dtype(dtype)}")
+    _state.default_dtype = np.dtype(dtype)
+
+
+def get_default_dtype() -> np.dtype:
+    """The dtype in which parameters are made."""
+    return _state.default_dtype

@@ -1,0 +1,114 @@
+"""Functions built from the primitives, and those whose gradient is better written as a whole.
+
+Names, argument order and defaults are those of torch.nn.functional.
+"""
+
+from __future__ import annotations
+
+from .backend import Array, array_module
+from .loss import cross_entropy, linear_cross_entropy
+from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
+from .random import keep_mask
+from .tensor import Tensor, record
+
+__all__ = [
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "exp",
+    "linear",
+    "linear_cross_entropy",
+    "log",
+    "log_softmax",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
+
+
+def softmax(input: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis."""
+    x = input.data
+    y = array_module(x).exp(x - x.max(axis=axis, keepdims=True))  # the shift prevents overflow
+    y /= y.sum(axis=axis, keepdims=True)
+
+    def backward(dy: Array) -> Array:
+        return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+    return record(y, (input, backward))
+
+
+def log_softmax(input: Tensor, axis: int = -1) -> Tensor:
+    """x - log(sum(exp(x))) along an axis."""
+    xp = array_module(input.data)
+    y = input.data - input.data.max(axis=axis, keepdims=True)
+    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+
+    def backward(dy: Array) -> Array:
+        return dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True)
+
+    return record(y, (input, backward))
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias.
+
+    input (..., in), weight (out, in), bias (out,); returns (..., out).
+    """
+    same_dtype("linear", input, weight, bias)
+    x, W = input.data.reshape(-1, input.shape[-1]), weight.data
+    y = x @ W.T
+    if bias is not None:
+        y += bias.data
+    y = y.reshape(*input.shape[:-1], W.shape[0])
+
+    def flat(dy: Array) -> Array:
+        return dy.reshape(-1, W.shape[0])
+
+    return record(
+        y,
+        (input, lambda dy: (flat(dy) @ W).reshape(input.shape)),
+        (weight, lambda dy: flat(dy).T @ x),
+        (bias, lambda dy: flat(dy).sum(axis=0)),
+    )
+
+
+def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
+    """The rows of `weight` that `input` names.
+
+    input: integers of any shape (...), weight (V, E); returns (..., E). Raises IndexError for an
+    id that is negative or not below V.
+    """
+    ids = raw(input)
+    V, E = weight.shape
+    if ids.size and not 0 <= ids.min() <= ids.max() < V:
+        raise IndexError(f"embedding: ids from {ids.min()} to {ids.max()}, but there are {V} rows")
+
+    def backward(dy: Array) -> Array:
+        xp = array_module(dy)
+        dW = xp.zeros((V, E), dy.dtype)
+        xp.add.at(dW, ids.reshape(-1), dy.reshape(-1, E))  # a word may occur more than once
+        return dW
+
+    return record(weight.data[ids], (weight, backward))
+
+
+def check_probability(layer: str, p: float) -> None:
+    """Raise ValueError unless p is in [0, 1]."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{layer}: p is a probability, from 0 to 1, not {p}")
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Each element zero with probability p, the others divided by 1 - p.
+
+    The scaling keeps the expectation, so that evaluation (`training=False`) is the identity
+    (Srivastava et al. 2014, section 10). Raises ValueError for p outside [0, 1].
+    """
+    check_probability("dropout", p)
+    if not training or p == 0:
+        return input
+    keep = array_module(input.data).asarray(keep_mask(input.shape, p))
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return mul(input, keep * input.dtype.type(scale))

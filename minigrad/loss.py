@@ -1,0 +1,93 @@
+"""The cross-entropy of softmax(logits): the loss of every classifier and language model.
+
+For one row of logits z with target k, loss = log Σ_j exp(z_j) - z_k, and its gradient is
+softmax(z) minus one at k. `cross_entropy` takes the logits. `linear_cross_entropy` computes them
+itself, decoder and loss in one: with a large vocabulary the (N, V) logits are by far the largest
+array of a training step, and a pass over them costs as much as a layer. So they are never
+normalised: exp(z - max z) is kept, and the division by its sum goes into the small arrays that
+it is multiplied with.
+"""
+
+from __future__ import annotations
+
+from .backend import Array, array_module
+from .ops import raw, same_dtype
+from .tensor import Tensor, record, record_joint
+
+
+def _check_targets(targets: Array, rows: int, classes: int) -> None:
+    if targets.shape != (rows,):
+        raise ValueError(f"cross_entropy: {rows} rows of logits, targets of shape {targets.shape}")
+    if rows and not 0 <= targets.min() <= targets.max() < classes:
+        raise IndexError(
+            f"cross_entropy: targets from {targets.min()} to {targets.max()}, "
+            f"but there are {classes} classes"
+        )
+
+
+def cross_entropy(input: Tensor, target: Tensor | Array, reduction: str = "mean") -> Tensor:
+    """-log softmax(input)[target], the mean or the sum over the rows, in nats.
+
+    input (N, V), target (N,) integers; returns a scalar. Raises IndexError for a target that is
+    not a class, ValueError for a shape or a reduction ("mean" or "sum") that can't be.
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"cross_entropy: reduction is 'mean' or 'sum', not {reduction!r}")
+    N, V = input.shape
+    targets = raw(target)
+    _check_targets(targets, N, V)
+    xp = array_module(input.data)
+    rows = xp.arange(N)
+    scale = 1 / N if reduction == "mean" else 1.0
+
+    log_p = input.data - input.data.max(axis=1, keepdims=True)
+    log_p -= xp.log(xp.exp(log_p).sum(axis=1, keepdims=True))
+
+    def backward(dy: Array) -> Array:
+        d_logits = xp.exp(log_p)
+        d_logits[rows, targets] -= 1
+        d_logits *= dy * scale
+        return d_logits
+
+    return record(-log_p[rows, targets].sum() * scale, (input, backward))
+
+
+def linear_cross_entropy(
+    input: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor | Array
+) -> Tensor:
+    """cross_entropy(linear(input, weight, bias), target), in less time and memory.
+
+    input (N, H), weight (V, H), bias (V,), target (N,) integers; returns the mean in nats.
+    Raises as `cross_entropy` and `linear` do.
+    """
+    same_dtype("linear_cross_entropy", input, weight, bias)
+    N, V = input.shape[0], weight.shape[0]
+    x, W, targets = input.data, weight.data, raw(target)
+    _check_targets(targets, N, V)
+    xp = array_module(x)
+    rows = xp.arange(N)
+
+    z = x @ W.T  # the logits, (N, V)
+    if bias is not None:
+        z += bias.data
+    z -= z.max(axis=1, keepdims=True)
+    z_target = z[rows, targets]
+    e = xp.exp(z, out=z)  # softmax(z) = e / total
+    total = e @ xp.ones(V, x.dtype)  # (N,); a product, since BLAS sums on every core
+
+    def backward(dy: Array) -> list[Array]:
+        # dz = (softmax(z) - onehot(target)) · dy/N, the two terms kept apart.
+        step = dy / N
+        share = step / total  # (N,): e · share is the first term
+        dx = (e @ W) * share[:, None]
+        dx -= W[targets] * step
+        dW = e.T @ (x * share[:, None])
+        xp.add.at(dW, targets, x * -step)
+        if bias is None:
+            return [dx, dW]
+        db = share @ e
+        xp.add.at(db, targets, -step)
+        return [dx, dW, db]
+
+    inputs = [input, weight] if bias is None else [input, weight, bias]
+    return record_joint([(xp.log(total) - z_target).mean()], inputs, backward)[0]

@@ -1,0 +1,251 @@
+"""The primitives: each operation's value with its derivative beside it.
+
+`record(y, (x, dx), ...)` pairs every operand with the function that turns the gradient of the
+output, `dy`, into the gradient of that operand. Operands may be tensors, arrays or Python
+numbers; a Python number never changes a dtype.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .backend import Array, array_module
+from .tensor import Tensor, record, record_joint
+
+Axis = int | tuple[int, ...] | None
+
+
+def raw(x: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def same_dtype(layer: str, input: Tensor, *parameters: Tensor | None) -> None:
+    """Refuse a silent upcast: TypeError if a parameter's dtype differs from the input's."""
+    for parameter in parameters:
+        if parameter is not None and parameter.dtype != input.dtype:
+            raise TypeError(
+                f"{layer}: the input is {input.dtype} and the parameters are {parameter.dtype}; "
+                "convert one of them, e.g. model.float() or model.double()"
+            )
+
+
+# -------------------------------------------------------------------- arithmetic
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b."""
+    return record(raw(a) + raw(b), (a, lambda dy: dy), (b, lambda dy: dy))
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a - b."""
+    return record(raw(a) - raw(b), (a, lambda dy: dy), (b, lambda dy: -dy))
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a · b, element by element."""
+    x, z = raw(a), raw(b)
+    return record(x * z, (a, lambda dy: dy * z), (b, lambda dy: dy * x))
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b, element by element."""
+    x, z = raw(a), raw(b)
+    y = x / z
+    return record(y, (a, lambda dy: dy / z), (b, lambda dy: -dy * y / z))
+
+
+def neg(x: Any) -> Tensor:
+    """-x."""
+    return record(-raw(x), (x, lambda dy: -dy))
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a ** b, element by element.
+
+    The derivative with respect to b is y·log(a), taken as 0 where a is 0.
+    """
+    x, p = raw(a), raw(b)
+    y = x**p
+
+    def d_exponent(dy: Array) -> Array:
+        xp = array_module(dy)
+        return dy * y * xp.log(xp.where(xp.asarray(x) == 0, 1, x))
+
+    return record(y, (a, lambda dy: dy * p * x ** (p - 1)), (b, d_exponent))
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """a @ b, with NumPy's rules: vectors count as a row or a column, leading axes broadcast."""
+    x, w = raw(a), raw(b)
+    if w.ndim == 1:
+        column = matmul(a, reshape(b, (w.size, 1)))
+        return reshape(column, column.shape[:-1])
+    if x.ndim == 1:
+        row = matmul(reshape(a, (1, x.size)), b)
+        return reshape(row, (*row.shape[:-2], row.shape[-1]))
+    return record(
+        x @ w,
+        (a, lambda dy: dy @ w.swapaxes(-1, -2)),
+        (b, lambda dy: x.swapaxes(-1, -2) @ dy),
+    )
+
+
+# -------------------------------------------------------------------- element by element
+
+
+def exp(x: Any) -> Tensor:
+    """e to the power of x."""
+    y = array_module(raw(x)).exp(raw(x))
+    return record(y, (x, lambda dy: dy * y))
+
+
+def log(x: Any) -> Tensor:
+    """The natural logarithm."""
+    return record(array_module(raw(x)).log(raw(x)), (x, lambda dy: dy / raw(x)))
+
+
+def tanh(x: Any) -> Tensor:
+    """The hyperbolic tangent."""
+    y = array_module(raw(x)).tanh(raw(x))
+    return record(y, (x, lambda dy: dy * (1 - y * y)))
+
+
+def logistic(x: Array, out: Array | None = None) -> Array:
+    """1 / (1 + exp(-x)) of an array, as 1/2 + 1/2·tanh(x/2), which can't overflow."""
+    xp = array_module(x)
+    y = xp.multiply(x, 0.5, out=out)
+    y = xp.tanh(y, out=out)
+    y *= 0.5
+    y += 0.5
+    return y
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    y = logistic(raw(x))
+    return record(y, (x, lambda dy: dy * y * (1 - y)))
+
+
+def relu(x: Any) -> Tensor:
+    """max(x, 0); the derivative at 0 is 0."""
+    y = array_module(raw(x)).maximum(raw(x), 0)
+    return record(y, (x, lambda dy: dy * (y > 0)))
+
+
+# -------------------------------------------------------------------- reductions
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _as_kept(reduced: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """A reduction's result with the reduced axes back as 1, so that it broadcasts to `shape`."""
+    axes = _axes(axis, len(shape))
+    return reduced.reshape([1 if a in axes else n for a, n in enumerate(shape)])
+
+
+def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over an axis, several, or all."""
+    xp = array_module(x.data)
+
+    def backward(dy: Array) -> Array:
+        return xp.broadcast_to(_as_kept(dy, x.shape, axis), x.shape)
+
+    return record(x.data.sum(axis=axis, keepdims=keepdims), (x, backward))
+
+
+def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean over an axis, several, or all."""
+    count = math.prod(x.shape[a] for a in _axes(axis, x.ndim))
+    return div(sum(x, axis, keepdims), count)
+
+
+def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest element along an axis, several, or all; ties share the gradient equally."""
+    y = x.data.max(axis=axis, keepdims=True)
+
+    def backward(dy: Array) -> Array:
+        largest = x.data == y
+        share = largest / largest.sum(axis=axis, keepdims=True)
+        return _as_kept(dy, x.shape, axis) * share
+
+    return record(y if keepdims else y.squeeze(axis), (x, backward))
+
+
+# -------------------------------------------------------------------- shape
+
+
+def reshape(x: Any, shape: Sequence[int]) -> Tensor:
+    """The same elements in another shape."""
+    before = raw(x).shape
+    return record(raw(x).reshape(shape), (x, lambda dy: dy.reshape(before)))
+
+
+def transpose(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
+    """The axes in another order; without `axes`, reversed."""
+    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
+    inverse = sorted(range(x.ndim), key=order.__getitem__)
+    return record(x.data.transpose(order), (x, lambda dy: dy.transpose(inverse)))
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """x[index], with slices, integers, or arrays of integers (which may repeat)."""
+    index = tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index)
+    parts = index if isinstance(index, tuple) else (index,)
+    may_repeat = any(not isinstance(i, int | slice | type(...) | None) for i in parts)
+
+    def backward(dy: Array) -> Array:
+        xp = array_module(dy)
+        dx = xp.zeros(x.shape, dy.dtype)
+        if may_repeat:
+            xp.add.at(dx, index, dy)
+        else:
+            dx[index] = dy
+        return dx
+
+    return record(x.data[index], (x, backward))
+
+
+def split(x: Tensor, sections: int, axis: int = -1) -> tuple[Tensor, ...]:
+    """x cut into `sections` equal parts along an axis (ValueError if it can't be)."""
+    xp = array_module(x.data)
+    parts = xp.split(x.data, sections, axis=axis)
+    return record_joint(parts, [x], lambda *d_parts: [xp.concatenate(d_parts, axis=axis)])
+
+
+def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """The tensors joined along an axis that they have."""
+    arrays = [x.data for x in tensors]
+    xp = array_module(arrays[0])
+    ends = list(itertools.accumulate(a.shape[axis] for a in arrays))
+    return record_joint(
+        [xp.concatenate(arrays, axis=axis)],
+        tensors,
+        lambda dy: xp.split(dy, ends[:-1], axis=axis),
+    )[0]
+
+
+def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """The tensors, all of one shape, joined along a new axis."""
+    arrays = [x.data for x in tensors]
+    xp = array_module(arrays[0])
+    return record_joint(
+        [xp.stack(arrays, axis=axis)],
+        tensors,
+        lambda dy: [xp.take(dy, i, axis=axis) for i in range(len(arrays))],
+    )[0]
+
+
+def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices of x along an axis, which they lose."""
+    xp = array_module(x.data)
+    parts = [xp.take(x.data, i, axis=axis) for i in range(x.shape[axis])]
+    return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)])

@@ -1,0 +1,387 @@
+"""Tensor and the tape: an array that remembers which operation made it.
+
+An operation on tensors computes its value at once and, where a gradient is wanted, leaves a
+`Node` on the tape: which tensors went in, and a function that turns the gradient of what came
+out into the gradients of what went in. `backward` walks these nodes from the youngest to the
+oldest. A node is always younger than its inputs, so that all gradients that flow into a node
+have arrived before it is visited: creation order is a topological order, and no sort and no
+recursion are needed.
+
+A tensor points to its node and a node to its inputs, never back. Without cycles, dropping the
+last tensor of a graph frees all of it at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .backend import Array, array_module, current_module, get_default_dtype, to_host
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    grad_enabled = True
+
+
+_mode = _Mode()
+
+
+class no_grad:
+    """Record no graph, inside `with no_grad():` or in a function under `@no_grad()`."""
+
+    def __enter__(self) -> None:
+        self._previous = _mode.grad_enabled
+        _mode.grad_enabled = False
+
+    def __exit__(self, *_: object) -> None:
+        _mode.grad_enabled = self._previous
+
+    def __call__(self, function: Function) -> Function:
+        @functools.wraps(function)
+        def without_grad(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return without_grad  # type: ignore[return-value]
+
+
+class Node:
+    """One recorded operation.
+
+    `inputs` are the tensors that want a gradient; `backward` takes one gradient per output and
+    returns one per input (None for zero); `outputs` holds each output's shape and dtype.
+    """
+
+    __slots__ = ("age", "backward", "inputs", "outputs")
+    _clock = itertools.count()
+
+    def __init__(
+        self,
+        inputs: Sequence[Tensor],
+        backward: Callable[..., Sequence[Array | None]],
+        outputs: Sequence[Array],
+    ) -> None:
+        self.age = next(Node._clock)
+        self.inputs: Sequence[Tensor] | None = inputs
+        self.backward: Callable[..., Sequence[Array | None]] | None = backward
+        self.outputs = [(y.shape, y.dtype) for y in outputs]
+
+
+class Tensor:
+    """An array with a gradient.
+
+    data            the NumPy or CuPy array
+    grad            the gradient that `backward` left: an array like `data`, or None
+    requires_grad   whether `backward` shall reach this tensor
+
+    Integer tensors can't require a gradient (TypeError).
+    """
+
+    __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
+    __array_ufunc__ = None  # so that `array * tensor` asks the tensor, not NumPy
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        if requires_grad and data.dtype.kind != "f":
+            raise TypeError(f"only floating tensors can require a gradient, not {data.dtype}")
+        self.data = data
+        self.grad: Array | None = None
+        self.requires_grad = requires_grad
+        self._node: Node | None = None
+        self._output = 0  # which of the node's outputs this is
+
+    # ---------------------------------------------------------------- looking at it
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.data.ndim)
+
+    @property
+    def size(self) -> int:
+        return int(self.data.size)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def T(self) -> Tensor:
+        return ops.transpose(self)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        wants = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self.data!r}{wants})"
+
+    def item(self) -> float:
+        """The only element as a Python number (ValueError if there are more)."""
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array; on the NumPy backend it shares memory with the tensor."""
+        return to_host(self.data)
+
+    # ---------------------------------------------------------------- the tape
+
+    def detach(self) -> Tensor:
+        """A tensor with the same data and no history: gradients stop here."""
+        return Tensor(self.data)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.grad = None
+
+    def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to the `.grad` of every leaf that this tensor depends on.
+
+        A tensor with one element needs no `grad`; any other needs the gradient of the loss with
+        respect to it, an array of the same shape (ValueError otherwise). The graph is freed on
+        the way: walking through it again is a RuntimeError, unless `retain_graph=True`.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward() on a tensor that does not require a gradient")
+        grad = self._upstream(grad)
+        if self._node is None:
+            _accumulate(self, grad.copy())
+            return
+
+        # For each node yet to be visited: what has reached each of its outputs so far.
+        pending: dict[Node, list[Array | None]] = {self._node: [None] * len(self._node.outputs)}
+        pending[self._node][self._output] = grad
+        youngest_first = [(-self._node.age, self._node)]
+        while youngest_first:
+            _, node = heapq.heappop(youngest_first)
+            d_outputs = pending.pop(node)
+            for x, dx in _visit(node, d_outputs, retain_graph):
+                if x._node is None:
+                    _accumulate(x, dx.copy() if _is_shared(dx, d_outputs) else dx)
+                    continue
+                if x._node not in pending:
+                    pending[x._node] = [None] * len(x._node.outputs)
+                    heapq.heappush(youngest_first, (-x._node.age, x._node))
+                slots = pending[x._node]
+                so_far = slots[x._output]
+                # A new array: the old one may be in use elsewhere.
+                slots[x._output] = dx if so_far is None else so_far + dx
+
+    def _upstream(self, grad: Array | Tensor | None) -> Array:
+        xp = array_module(self.data)
+        if grad is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward() needs a scalar; give a tensor of shape {self.shape} "
+                    "the gradient with respect to it: backward(grad)"
+                )
+            return xp.ones_like(self.data)
+        grad = grad.data if isinstance(grad, Tensor) else xp.asarray(grad, dtype=self.dtype)
+        if grad.shape != self.shape:
+            raise ValueError(f"backward(): grad has shape {grad.shape}, the tensor {self.shape}")
+        return grad
+
+    # ---------------------------------------------------------------- operators and methods
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.div(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis, keepdims)
+
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis, keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape[0] if isinstance(shape[0], tuple) else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return ops.transpose(self, axes[0] if axes and isinstance(axes[0], tuple) else axes or None)
+
+    def exp(self) -> Tensor:
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        return ops.log(self)
+
+    def tanh(self) -> Tensor:
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return ops.relu(self)
+
+
+def tensor(x: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """A tensor on the current backend.
+
+    Python floats and lists of them take the default dtype (float32), arrays keep theirs, and
+    integers stay integers, which can't require a gradient (TypeError).
+    """
+    if isinstance(x, Tensor):
+        x = x.data
+    if dtype is None and not hasattr(x, "dtype") and np.asarray(x).dtype.kind == "f":
+        dtype = get_default_dtype()
+    # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
+    return Tensor(current_module().array(x, dtype=dtype), requires_grad)
+
+
+# -------------------------------------------------------------------- recording
+
+
+def record(value: Array, *operands: tuple[Any, Callable[[Array], Array]]) -> Tensor:
+    """The result of an operation with one output.
+
+    Each operand comes with its derivative: a function from the gradient of the output to the
+    gradient of that operand. Only those of tensors that require a gradient are kept, and called.
+    Gradients are summed back over broadcast axes by the tape, so that no operation has to.
+    """
+    if _mode.grad_enabled:
+        tracked = [(x, dx) for x, dx in operands if isinstance(x, Tensor) and x.requires_grad]
+        if tracked:
+            derivatives = [dx for _, dx in tracked]
+
+            def backward(dy: Array) -> list[Array]:
+                return [derivative(dy) for derivative in derivatives]
+
+            return _on_tape([value], [x for x, _ in tracked], backward)[0]
+    return Tensor(np.asarray(value) if isinstance(value, np.generic) else value)
+
+
+def record_joint(
+    values: Sequence[Array],
+    inputs: Sequence[Tensor],
+    backward: Callable[..., Sequence[Array | None]],
+) -> tuple[Tensor, ...]:
+    """The results of an operation whose gradients are best computed together.
+
+    `backward` takes one gradient per value and returns one per input, None where it is zero.
+    """
+    if _mode.grad_enabled and any(x.requires_grad for x in inputs):
+        return _on_tape(values, inputs, backward)
+    return tuple(Tensor(value) for value in values)
+
+
+def _on_tape(
+    values: Sequence[Array],
+    inputs: Sequence[Tensor],
+    backward: Callable[..., Sequence[Array | None]],
+) -> tuple[Tensor, ...]:
+    # A reduction in NumPy returns a scalar, which is no array.
+    values = [np.asarray(value) if isinstance(value, np.generic) else value for value in values]
+    node = Node(inputs, backward, values)
+    results = tuple(Tensor(value, requires_grad=True) for value in values)
+    for output, result in enumerate(results):
+        result._node, result._output = node, output
+    return results
+
+
+# -------------------------------------------------------------------- walking back
+
+
+def _visit(
+    node: Node, d_outputs: list[Array | None], retain_graph: bool
+) -> list[tuple[Tensor, Array]]:
+    """Run one node's backward: its inputs, each with its gradient. Frees the node."""
+    if node.inputs is None or node.backward is None:
+        raise RuntimeError(
+            "backward() a second time through a graph that the first has freed; "
+            "keep it with backward(retain_graph=True)"
+        )
+    some = next(dy for dy in d_outputs if dy is not None)
+    xp = array_module(some)
+    for output, (shape, dtype) in enumerate(node.outputs):
+        if d_outputs[output] is None:  # an output that the loss does not depend on
+            d_outputs[output] = xp.zeros(shape, dtype)
+    inputs, d_inputs = node.inputs, node.backward(*d_outputs)
+    if not retain_graph:
+        node.inputs = node.backward = None
+    return [
+        (x, _fit(dx, x))
+        for x, dx in zip(inputs, d_inputs, strict=True)
+        if dx is not None and x.requires_grad
+    ]
+
+
+def _fit(dx: Array, x: Tensor) -> Array:
+    """The gradient in the shape and dtype of the operand: broadcasting and promotion undone."""
+    if dx.dtype != x.data.dtype:
+        dx = dx.astype(x.data.dtype)
+    if dx.shape != x.data.shape:
+        dx = unbroadcast(dx, x.shape)
+    return dx
+
+
+def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient over the axes along which an operand of this shape was broadcast."""
+    new = grad.ndim - len(shape)  # axes that the operand did not have
+    if new < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[new:], strict=True)):
+        raise RuntimeError(f"a gradient of shape {grad.shape} for an operand of shape {shape}")
+    stretched = (new + axis for axis, n in enumerate(shape) if n == 1)
+    return grad.sum(axis=(*range(new), *stretched)).reshape(shape)
+
+
+def _is_shared(dx: Array, d_outputs: list[Array | None]) -> bool:
+    """Whether somebody else may hold this array: it is a view, or was only passed through."""
+    return dx.base is not None or any(dx is dy for dy in d_outputs)
+
+
+def _accumulate(leaf: Tensor, grad: Array) -> None:
+    leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+
+
+from . import ops  # noqa: E402  (the operators above are these functions, which need Tensor first)
