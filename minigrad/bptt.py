@@ -1,0 +1,127 @@
+"""Backpropagation through time: one algorithm for every cell.
+
+Forward, the cell steps from t = 0 to T-1 and keeps what the derivative needs. Backward walks
+the same steps from T-1 to 0: at each, the gradient of the state is what comes from the output
+at that step plus what the later steps have sent back; the cell turns it into the gradient of
+its pre-activations, and the recurrent weights send that on to the step before. The gradient of
+the weights is a sum over all steps, which one matrix product forms at the end (Werbos 1990).
+
+    forward                         backward
+    zx = W_ih x + b_ih, all t       for t, from the last to the first:
+    for t:                              dh += doutput[t]
+        zh = W_hh h + b_hh              dzx[t], dzh[t], dh = the cell's step_backward
+        h  = the cell's step            dh += W_hh.T dzh[t]
+                                    dW_ih = Σ_t dzx[t] x[t].T,  dW_hh = Σ_t dzh[t] h[t-1].T
+
+The walk ends at the first step of the chunk: the gradient of the incoming state is handed on to
+whoever made that state. If it was detached, nobody did, and BPTT is truncated there (Williams &
+Peng 1990).
+
+Outside, sequences are (T, B, features). Inside, as in the equations, a state is a column per
+sequence, (H, B).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import functional as F
+from .backend import Array, array_module
+from .cells import Cell
+from .ops import stack, unbind
+from .tensor import Tensor, record_joint
+
+
+def columns(x: Array) -> Array:
+    """(..., B, F) to (..., F, B): a copy with the batch along the last axis."""
+    return x.swapaxes(-1, -2).copy()
+
+
+rows = columns  # and back again: the same exchange of two axes
+
+
+def through_time(
+    cell: type[Cell],
+    x: Tensor,
+    state: Sequence[Tensor],
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor,
+    b_hh: Tensor,
+) -> tuple[Tensor, ...]:
+    """One recurrent layer, with its derivative by hand.
+
+    x (T, B, I), each state (B, H), W_ih (G·H, I), W_hh (G·H, H), biases (G·H,).
+    Returns the output (T, B, H) and the last step's state, each (B, H).
+    """
+    T, B, I = x.shape
+    G, H = cell.gates, W_hh.shape[1]
+    xp, dtype = array_module(x.data), x.dtype
+
+    # All inputs projected in one product. `step` overwrites these with the gates.
+    gates = columns((x.data.reshape(T * B, I) @ W_ih.data.T + b_ih.data).reshape(T, B, G * H))
+    gates = gates.reshape(T, G, H, B)
+    extra = xp.empty((T, cell.extra, H, B), dtype)
+    states = [xp.empty((T + 1, H, B), dtype) for _ in state]
+    for whole, first in zip(states, state, strict=True):
+        whole[0] = first.data.T
+
+    zh = xp.empty((G, H, B), dtype)
+    zh_flat = zh.reshape(G * H, B)
+    bias = xp.repeat(b_hh.data[:, None], B, axis=1)  # in full, which adds faster than a column
+    for t in range(T):
+        xp.matmul(W_hh.data, states[0][t], out=zh_flat)
+        zh_flat += bias
+        cell.step(gates[t], zh, [s[t] for s in states], [s[t + 1] for s in states], extra[t])
+
+    def backward(doutput: Array, *dlast: Array) -> list[Array]:
+        local = cell.local_derivatives(gates, states, extra)
+        dzx = xp.empty((T, G, H, B), dtype)
+        dzh = dzx if cell.adds else xp.empty_like(dzx)
+        dout = columns(doutput)  # (T, H, B)
+        dstate = [columns(d) for d in dlast]
+        dh, through_weights = dstate[0], xp.empty((H, B), dtype)
+        W_back = xp.ascontiguousarray(W_hh.data.T)
+        for t in reversed(range(T)):
+            dh += dout[t]
+            cell.step_backward([d[t] for d in local], dstate, dzx[t], dzh[t])
+            dh += xp.matmul(W_back, dzh[t].reshape(G * H, B), out=through_weights)
+
+        # One product over all steps for each weight: from columns back to rows, (T·B, features).
+        dzx_rows = rows(dzx.reshape(T, G * H, B)).reshape(T * B, G * H)
+        dzh_rows = dzx_rows
+        if not cell.adds:
+            dzh_rows = rows(dzh.reshape(T, G * H, B)).reshape(T * B, G * H)
+        h_prev = rows(states[0][:-1]).reshape(T * B, H)
+        return [
+            (dzx_rows @ W_ih.data).reshape(T, B, I),
+            *(rows(d) for d in dstate),
+            dzx_rows.T @ x.data.reshape(T * B, I),
+            dzh_rows.T @ h_prev,
+            dzx_rows.sum(axis=0),
+            dzh_rows.sum(axis=0),
+        ]
+
+    return record_joint(
+        [rows(states[0][1:]), *(rows(s[-1]) for s in states)],
+        [x, *state, W_ih, W_hh, b_ih, b_hh],
+        backward,
+    )
+
+
+def unrolled(
+    cell: type[Cell],
+    x: Tensor,
+    state: Sequence[Tensor],
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor,
+    b_hh: Tensor,
+) -> tuple[Tensor, ...]:
+    """The same layer as `through_time`, its cell's equations unrolled on the tape."""
+    output = []
+    for zx in unbind(F.linear(x, W_ih, b_ih)):
+        zh = F.linear(state[0], W_hh, b_hh)
+        state = cell.equations(zx, zh, *state)
+        output.append(state[0])
+    return stack(output), *state

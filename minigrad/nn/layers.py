@@ -1,0 +1,57 @@
+"""The layers without time: embedding, linear, dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import functional as F
+from .. import random
+from ..backend import Array
+from ..tensor import Tensor
+from .module import Module, Parameter
+
+
+class Linear(Module):
+    """x @ weight.T + bias, from (..., in_features) to (..., out_features).
+
+    weight (out_features, in_features) and bias (out_features,), uniform in ±1/√in_features.
+    """
+
+    weight: Parameter
+    bias: Any  # a Parameter, or None for a layer without
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        bound = 1 / math.sqrt(in_features) if in_features else 0.0
+        self.weight = Parameter(random.uniform(-bound, bound, (out_features, in_features)))
+        self.bias = Parameter(random.uniform(-bound, bound, (out_features,))) if bias else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """A vector for each of num_embeddings ids: integers (...) to (..., embedding_dim).
+
+    weight (num_embeddings, embedding_dim), standard normal.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        self.weight = Parameter(random.normal((num_embeddings, embedding_dim)))
+
+    def forward(self, input: Tensor | Array) -> Tensor:
+        return F.embedding(input, self.weight)
+
+
+class Dropout(Module):
+    """In training, zero each element with probability p and divide the others by 1 - p.
+
+    Raises ValueError for p outside [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        F.check_probability("Dropout", p)
+        self.p = p
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, self.p, self.training)

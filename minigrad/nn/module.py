@@ -1,0 +1,121 @@
+"""Module: a named tree of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..backend import Array, array_module, to_host
+from ..tensor import Tensor
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Array) -> None:
+        super().__init__(data, requires_grad=True)
+
+
+class Module:
+    """The base of all layers: parameters and other modules are found among its attributes."""
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What calling the module does."""
+        raise NotImplementedError
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one, with their names."""
+        return ((name, m) for name, m in vars(self).items() if isinstance(m, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it."""
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def _all_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Every parameter under every name that it has."""
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child._all_parameters(f"{prefix}{name}.")
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, under the first of its names ("rnn.weight_ih_l0")."""
+        seen = set()
+        for name, parameter in self._all_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter once, also if two layers share it."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Switch dropout on (or, with mode=False, off), here and in all modules inside."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Switch dropout off."""
+        return self.train(False)
+
+    def state_dict(self) -> dict[str, Array]:
+        """The parameters' arrays themselves, by name; a shared one under each of its names."""
+        return {name: parameter.data for name, parameter in self._all_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy values, arrays or tensors, into the parameters, in the parameters' own dtype.
+
+        Raises ValueError that names every missing and unexpected entry (unless strict=False) and
+        every one of the wrong shape; the parameters are then unchanged.
+        """
+        own = dict(self._all_parameters())
+        arrays = {name: v.data if isinstance(v, Tensor) else v for name, v in state.items()}
+        wrong = [
+            f"{name} has shape {tuple(array.shape)}, not {own[name].shape}"
+            for name, array in arrays.items()
+            if name in own and tuple(array.shape) != own[name].shape
+        ]
+        if strict:
+            wrong += [f"{name} is missing" for name in own if name not in arrays]
+            wrong += [f"{name} is unexpected" for name in arrays if name not in own]
+        if wrong:
+            raise ValueError("load_state_dict: " + "; ".join(wrong))
+        for name, array in arrays.items():
+            if name in own:
+                data = own[name].data
+                data[...] = array_module(data).asarray(to_host(array))
+
+    def float(self: Self) -> Self:
+        """Convert every parameter to float32."""
+        return self._convert(np.float32)
+
+    def double(self: Self) -> Self:
+        """Convert every parameter to float64."""
+        return self._convert(np.float64)
+
+    def _convert(self: Self, dtype: Any) -> Self:
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = None
+        return self

@@ -1,0 +1,214 @@
+"""Recurrent layers and single cells, with the names and parameter layouts of PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .. import cells, random
+from .. import functional as F
+from ..backend import array_module
+from ..bptt import through_time, unrolled
+from ..ops import same_dtype, stack, unbind
+from ..tensor import Tensor
+from .module import Module, Parameter
+
+PASSES = {"manual": through_time, "autograd": unrolled}
+RNN_CELLS = {"tanh": cells.TanhRNN, "relu": cells.ReLURNN}
+
+
+def _rnn_cell(nonlinearity: str) -> type[cells.Cell]:
+    if nonlinearity not in RNN_CELLS:
+        raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+    return RNN_CELLS[nonlinearity]
+
+
+class Recurrent(Module):
+    """A stack of recurrent layers of one cell; the base of RNN, LSTM and GRU.
+
+    Parameters weight_ih_l{k} (G·H, input), weight_hh_l{k} (G·H, H), bias_ih_l{k} and
+    bias_hh_l{k} (G·H,), uniform in ±1/√H; G is the cell's number of gates. Dropout acts between
+    the layers. bptt="manual" takes the backward pass through time written by hand, "autograd"
+    unrolls the cell on the tape: the same numbers, either way.
+    """
+
+    def __init__(
+        self,
+        cell: type[cells.Cell],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        bptt: str,
+    ) -> None:
+        if min(input_size, hidden_size, num_layers) < 1:
+            raise ValueError(
+                "a recurrent layer needs sizes of at least 1, not input_size="
+                f"{input_size}, hidden_size={hidden_size}, num_layers={num_layers}"
+            )
+        if bptt not in PASSES:
+            raise ValueError(f"bptt is 'manual' or 'autograd', not {bptt!r}")
+        F.check_probability("dropout between layers", dropout)
+        self.cell = cell
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.bptt = bptt
+        bound = 1 / math.sqrt(hidden_size)
+        gates = cell.gates * hidden_size
+        for layer in range(num_layers):
+            inputs = hidden_size if layer else input_size
+            for name, shape in {
+                "weight_ih": (gates, inputs),
+                "weight_hh": (gates, hidden_size),
+                "bias_ih": (gates,),
+                "bias_hh": (gates,),
+            }.items():
+                setattr(self, f"{name}_l{layer}", Parameter(random.uniform(-bound, bound, shape)))
+
+    def weights(self, layer: int) -> list[Parameter]:
+        """weight_ih, weight_hh, bias_ih and bias_hh of one layer."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{name}_l{layer}") for name in names]
+
+    def forward(
+        self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+        """input (T, B, input_size) to output (T, B, H) and the state after the last step.
+
+        The state is a tensor (num_layers, B, H), for LSTM a pair (h, c) of them; without one it
+        starts at zero. Raises ValueError for a shape, TypeError for a dtype that does not fit.
+        """
+        if input.ndim != 3 or input.shape[0] < 1 or input.shape[2] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__}: the input must be (T, B, {self.input_size}) with T of "
+                f"at least 1, not {input.shape}"
+            )
+        first = self._states(input, hidden)  # one tensor (num_layers, B, H) for each state
+        same_dtype(type(self).__name__, input, *self.weights(0), *first)
+        one_layer = PASSES[self.bptt]
+        last = []
+        output = input
+        for layer, state in enumerate(zip(*(unbind(s) for s in first), strict=True)):
+            if layer:
+                output = F.dropout(output, self.dropout, self.training)
+            output, *end = one_layer(self.cell, output, state, *self.weights(layer))
+            last.append(end)
+        stacked = tuple(stack(layers) for layers in zip(*last, strict=True))
+        return output, stacked[0] if len(stacked) == 1 else stacked
+
+    def _states(self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
+        shape = (self.num_layers, input.shape[1], self.hidden_size)
+        if hidden is None:
+            xp = array_module(input.data)
+            return [Tensor(xp.zeros(shape, input.dtype)) for _ in range(self.cell.states)]
+        states = [hidden] if isinstance(hidden, Tensor) else list(hidden)
+        if len(states) != self.cell.states or any(s.shape != shape for s in states):
+            raise ValueError(
+                f"{type(self).__name__}: the hidden state must be {self.cell.states} of {shape}, "
+                f"not {[s.shape for s in states]}"
+            )
+        return states
+
+
+class RNN(Recurrent):
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or max(·, 0); see `cells`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        dropout: float = 0.0,
+        bptt: str = "manual",
+    ) -> None:
+        cell = _rnn_cell(nonlinearity)
+        super().__init__(cell, input_size, hidden_size, num_layers, dropout, bptt)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory, gates in the order i f g o; see `cells.LSTM`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bptt: str = "manual",
+    ) -> None:
+        super().__init__(cells.LSTM, input_size, hidden_size, num_layers, dropout, bptt)
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit, gates in the order r z n; see `cells.GRU`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bptt: str = "manual",
+    ) -> None:
+        super().__init__(cells.GRU, input_size, hidden_size, num_layers, dropout, bptt)
+
+
+class RecurrentCell(Module):
+    """One explicit step in differentiable operations; the base of the three cells below.
+
+    Parameters weight_ih (G·H, input), weight_hh (G·H, H), bias_ih and bias_hh (G·H,), uniform in
+    ±1/√H.
+    """
+
+    def __init__(self, cell: type[cells.Cell], input_size: int, hidden_size: int) -> None:
+        if min(input_size, hidden_size) < 1:
+            raise ValueError(
+                "a recurrent cell needs sizes of at least 1, not "
+                f"input_size={input_size}, hidden_size={hidden_size}"
+            )
+        self.cell = cell
+        self.hidden_size = hidden_size
+        bound, gates = 1 / math.sqrt(hidden_size), cell.gates * hidden_size
+        self.weight_ih = Parameter(random.uniform(-bound, bound, (gates, input_size)))
+        self.weight_hh = Parameter(random.uniform(-bound, bound, (gates, hidden_size)))
+        self.bias_ih = Parameter(random.uniform(-bound, bound, (gates,)))
+        self.bias_hh = Parameter(random.uniform(-bound, bound, (gates,)))
+
+    def forward(
+        self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """input (B, input_size) and state (B, H), for LSTM a pair, to the next state."""
+        if hidden is None:
+            shape = (input.shape[0], self.hidden_size)
+            zeros = array_module(input.data).zeros(shape, input.dtype)
+            state: Sequence[Tensor] = [Tensor(zeros)] * self.cell.states
+        else:
+            state = [hidden] if isinstance(hidden, Tensor) else hidden
+        zx = F.linear(input, self.weight_ih, self.bias_ih)
+        zh = F.linear(state[0], self.weight_hh, self.bias_hh)
+        state = self.cell.equations(zx, zh, *state)
+        return state[0] if len(state) == 1 else tuple(state)
+
+
+class RNNCell(RecurrentCell):
+    """One step of an RNN with tanh or ReLU."""
+
+    def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
+        super().__init__(_rnn_cell(nonlinearity), input_size, hidden_size)
+
+
+class LSTMCell(RecurrentCell):
+    """One step of an LSTM; the state is the pair (h, c)."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(cells.LSTM, input_size, hidden_size)
+
+
+class GRUCell(RecurrentCell):
+    """One step of a GRU."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(cells.GRU, input_size, hidden_size)
