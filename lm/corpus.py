@@ -1,0 +1,117 @@
+"""From text to ids: the dictionary and the three splits of a corpus."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UserError
+
+SPLITS = ("train", "valid", "test")
+EOS = "<eos>"  # ends every line
+UNK = "<unk>"  # stands for every word that the dictionary lacks
+
+Ids = NDArray[np.int64]
+
+
+class Dictionary:
+    """The vocabulary: `word2idx` maps a word to its id, `idx2word` an id to its word."""
+
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self.word2idx: dict[str, int] = {}
+        self.idx2word: list[str] = []
+        for word in words:
+            self.add_word(word)
+
+    def add_word(self, word: str) -> int:
+        """The id of `word`, which is added at the end if it is new."""
+        if word not in self.word2idx:
+            self.word2idx[word] = len(self.idx2word)
+            self.idx2word.append(word)
+        return self.word2idx[word]
+
+    def __len__(self) -> int:
+        return len(self.idx2word)
+
+    def encode(self, words: Iterable[str]) -> Ids:
+        """The ids of `words`, 1-d; a word that the dictionary lacks has the id of `<unk>`.
+
+        Raises KeyError if the dictionary has no `<unk>`.
+        """
+        unk = self.word2idx[UNK]
+        return np.array([self.word2idx.get(word, unk) for word in words], dtype=np.int64)
+
+
+class Corpus:
+    """A text in three splits, `train`, `valid` and `test`, each a 1-d array of int64 word ids.
+
+    The `dictionary` holds the words of the training text in order of appearance, and last
+    `<unk>` if they lack it. `unknown` counts the words of "valid" and "test" it stands for.
+    """
+
+    dictionary: Dictionary
+    train: Ids
+    valid: Ids
+    test: Ids
+    unknown: dict[str, int]
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the folder `path`: train.txt, valid.txt and test.txt, or ptb.train.txt and so on.
+
+        Raises UserError for a missing folder or file, one without words, or one not in UTF-8.
+        """
+        folder = Path(path)
+        if not os.path.isdir(folder):
+            raise UserError(f"no folder {folder}; give one with train.txt, valid.txt and test.txt")
+        self._index(*(_read(folder, split) for split in SPLITS))
+
+    @classmethod
+    def from_text(cls, train: str, valid: str, test: str) -> Corpus:
+        """A corpus from three texts in memory, read by the same rules as files."""
+        corpus = cls.__new__(cls)
+        corpus._index(train, valid, test)
+        return corpus
+
+    def _index(self, train: str, valid: str, test: str) -> None:
+        words = {"train": tokenise(train), "valid": tokenise(valid), "test": tokenise(test)}
+        self.dictionary = Dictionary(dict.fromkeys(words["train"]))
+        self.dictionary.add_word(UNK)
+        self.train, self.valid, self.test = (self.dictionary.encode(words[s]) for s in SPLITS)
+        known = self.dictionary.word2idx
+        self.unknown = {s: sum(w not in known for w in words[s]) for s in ("valid", "test")}
+
+
+def tokenise(text: str) -> list[str]:
+    """Every line split on white space and ended with `<eos>`, all in one list."""
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return text.replace("\n", f" {EOS} ").split()
+
+
+def find_split(folder: Path, split: str) -> Path | None:
+    """The file that holds `split`, with or without the `ptb.` prefix, or None."""
+    candidates = (folder / f"{split}.txt", folder / f"ptb.{split}.txt")
+    return next((file for file in candidates if os.path.isfile(file)), None)
+
+
+def _read(folder: Path, split: str) -> str:
+    """The text of one split, without a byte order mark."""
+    file = find_split(folder, split)
+    if file is None:
+        raise UserError(f"{folder} has no {split}.txt (nor ptb.{split}.txt); add the file")
+    try:
+        raw = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        text = raw.decode()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file} is not UTF-8 (line {line}); save it as UTF-8") from None
+    if not text.strip():
+        raise UserError(f"{file} has no words; a split needs some text")
+    return text

