@@ -1,0 +1,82 @@
+"""Train a word-level language model, on Penn Treebank unless another text is given.
+
+python examples/train_ptb.py --epochs 6
+python examples/train_ptb.py --preset zaremba-small
+python examples/train_ptb.py --data builtin --epochs 3
+python examples/train_ptb.py --epochs 12 --resume model.latest.safetensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import minigrad as mg
+from lm.arguments import Parser, at_least_one, positive, probability, whole
+from lm.checkpoint import load_checkpoint
+from lm.datasets import load_corpus
+from lm.errors import one_line_errors
+from lm.model import RNN_TYPES
+from lm.progress import MetricsFile, watch
+from lm.settings import PRESETS, Settings, build_model, choose
+from lm.training import Trainer
+
+# One line a setting: its name, what it may be, and what it means. One that is not given keeps
+# the checkpoint's value, the preset's, or the default.
+SETTINGS = {
+    "data": (str, "folder with train.txt, valid.txt, test.txt; 'builtin'; else Penn Treebank"),
+    "model": (RNN_TYPES, "kind of recurrent net"),
+    "emsize": (at_least_one, "size of a word's vector"),
+    "nhid": (at_least_one, "hidden units per layer"),
+    "nlayers": (at_least_one, "recurrent layers"),
+    "dropout": (probability, "probability to drop a unit"),
+    "tied": (bool, "share one matrix between embedding and decoder"),
+    "init-range": (positive, "draw all weights uniform in ± this"),
+    "lr": (positive, "learning rate to start with; 20 for the LSTM, else the cell's own"),
+    "lr-decay": (positive, "what the learning rate is divided by"),
+    "decay-after": (at_least_one, "divide after every epoch from this one on, instead of "
+                    "when validation does not improve"),
+    "clip": (positive, "largest norm of the gradient"),
+    "epochs": (at_least_one, "passes over the text"),
+    "batch-size": (at_least_one, "columns the text is cut into"),
+    "bptt": (at_least_one, "steps per chunk"),
+    "seed": (whole, "of all random draws"),
+    "backend": (mg.BACKENDS, "where the arrays live"),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse(argv)
+    checkpoint = load_checkpoint(args.resume) if args.resume else None
+    settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
+
+    mg.use(settings.backend)
+    mg.manual_seed(settings.seed)
+    corpus = load_corpus(settings.data)
+    model = build_model(settings, len(corpus.dictionary))
+
+    trainer = Trainer(model, corpus, settings, args.save, args.log_interval, args.dry_run)
+    if checkpoint:
+        trainer.resume(checkpoint)
+    trainer.observers.append(watch(settings.epochs))
+    if args.metrics:
+        trainer.observers.append(MetricsFile(args.metrics))
+    trainer.fit()
+
+
+def parser() -> Parser:
+    p = Parser(description="Train a word-level language model.")
+    p.add_settings(SETTINGS, Settings())
+    p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
+    p.add_argument("--log-interval", type=at_least_one, default=200, help="batches per report")
+    p.add_argument("--save", type=Path, default=Path("model.safetensors"), metavar="FILE",
+                   help="where the best model goes; the latest state goes beside it")  # fmt: skip
+    p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint")
+    p.add_argument("--metrics", metavar="FILE", help="append every report as a line of JSON")
+    p.add_argument("--dry-run", action="store_true", help="one batch of everything, as a test")
+    return p
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

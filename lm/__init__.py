@@ -1,0 +1,31 @@
+"""lm: word-level language models on minigrad."""
+
+from .batches import batchify, get_batch
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .corpus import Corpus, Dictionary
+from .datasets import load_corpus
+from .errors import UserError
+from .model import RNNModel, repackage_hidden
+from .sampling import generate
+from .settings import Settings, build_model
+from .training import Trainer, evaluate, train_step
+
+__all__ = [
+    "Checkpoint",
+    "Corpus",
+    "Dictionary",
+    "RNNModel",
+    "Settings",
+    "Trainer",
+    "UserError",
+    "batchify",
+    "build_model",
+    "evaluate",
+    "generate",
+    "get_batch",
+    "load_checkpoint",
+    "load_corpus",
+    "repackage_hidden",
+    "save_checkpoint",
+    "train_step",
+]

@@ -1,0 +1,68 @@
+"""What the commands share: their parser, and what may stand behind an option."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and which takes `--batch_size` too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; --help lists the options\n")
+
+    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """The arguments of the command line, underscores in options taken as hyphens."""
+        return self.parse_args([_hyphens(a) for a in (sys.argv[1:] if argv is None else argv)])
+
+    def add_settings(self, settings: Mapping[str, tuple[Any, str]], defaults: object) -> None:
+        """An option for each name: (type or choices, meaning). Not given, its value is None."""
+        for name, (kind, meaning) in settings.items():
+            default = getattr(defaults, name.replace("-", "_"))
+            if kind is bool:
+                self.add_argument(f"--{name}", action="store_true", default=None, help=meaning)
+                continue
+            values = {"choices": kind} if isinstance(kind, tuple) else {"type": kind}
+            shown = meaning if default is None else f"{meaning} (default {default})"
+            self.add_argument(f"--{name}", **values, help=shown)
+
+
+def _hyphens(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    option, equals, value = argument.partition("=")
+    return option.replace("_", "-") + equals + value
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on."""
+    return _number(text, int, lambda n: n >= 1, "a whole number of at least 1")
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on."""
+    return _number(text, int, lambda n: n >= 0, "a whole number of at least 0")
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, float, lambda x: 0 < x < math.inf, "a number above 0")
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(text, float, lambda x: 0 <= x <= 1, "a probability from 0 to 1")
+
+
+def _number(text: str, kind: Any, allowed: Callable[[Any], bool], wanted: str) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not allowed(number):
+        raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
+    return number

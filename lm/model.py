@@ -1,0 +1,112 @@
+"""The recurrent language model: embedding, recurrent stack, decoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor, nn
+from minigrad import functional as F
+from minigrad.backend import array_module
+from minigrad.random import uniform
+
+Hidden = Any  # a Tensor (layers, B, H), for the LSTM a pair of them
+
+RNN_TYPES = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
+
+
+class RNNModel(nn.Module):
+    """Predicts each word of a text from those before it.
+
+    rnn_type   LSTM, GRU, RNN_TANH or RNN_RELU
+    ntoken     words in the vocabulary, V
+    ninp       size of a word's vector
+    nhid       hidden units per layer, H
+    nlayers    recurrent layers
+    dropout    probability, on the embedding, between the layers and on the output
+    tie_weights  use one matrix for embedding and decoder (Press & Wolf 2017); needs ninp == nhid
+
+    Raises ValueError for an unknown rnn_type, a size below 1, a dropout outside [0, 1], or tied
+    weights of different sizes.
+    """
+
+    def __init__(
+        self,
+        rnn_type: str,
+        ntoken: int,
+        ninp: int,
+        nhid: int,
+        nlayers: int,
+        dropout: float = 0.5,
+        tie_weights: bool = False,
+        bptt: str = "manual",
+    ) -> None:
+        if rnn_type not in RNN_TYPES:
+            raise ValueError(f"the model is one of {', '.join(RNN_TYPES)}, not {rnn_type!r}")
+        if tie_weights and ninp != nhid:
+            raise ValueError(f"tied weights need ninp, {ninp}, and nhid, {nhid}, to be equal")
+        self.nlayers = nlayers
+        self.nhid = nhid
+        self.drop = nn.Dropout(dropout)
+        self.encoder = nn.Embedding(ntoken, ninp)
+        self.rnn = _recurrent_stack(rnn_type, ninp, nhid, nlayers, dropout, bptt)
+        self.decoder = nn.Linear(nhid, ntoken)
+        if tie_weights:
+            self.decoder.weight = self.encoder.weight
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Embedding and decoder uniform in ±0.1, the decoder's bias zero."""
+        for weight in (self.encoder.weight, self.decoder.weight):
+            weight.data[...] = uniform(-0.1, 0.1, weight.shape)
+        self.decoder.bias.data.fill(0)
+
+    def init_hidden(self, batch_size: int) -> Hidden:
+        """The state before the first word: zeros (layers, batch_size, H), for the LSTM a pair."""
+        shape = (self.nlayers, batch_size, self.nhid)
+        weight = self.decoder.weight.data
+        xp = array_module(weight)
+        states = tuple(Tensor(xp.zeros(shape, weight.dtype)) for _ in range(self.rnn.cell.states))
+        return states if len(states) > 1 else states[0]
+
+    def features(self, data: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """Everything before the decoder: word ids (T, B) to features (T·B, H)."""
+        embedded = self.drop(self.encoder(data))
+        output, hidden = self.rnn(embedded, hidden)
+        T, B, H = output.shape
+        return self.drop(output).reshape(T * B, H), hidden
+
+    def forward(self, data: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """Word ids (T, B) to logits (T·B, V) for the word after each, and the state."""
+        features, hidden = self.features(data, hidden)
+        return self.decoder(features), hidden
+
+    def loss(self, data: np.ndarray, target: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:
+        """The mean cross-entropy in nats of target (T·B,) given data (T, B), and the state."""
+        features, hidden = self.features(data, hidden)
+        decoder = self.decoder
+        return F.linear_cross_entropy(features, decoder.weight, decoder.bias, target), hidden
+
+
+def _recurrent_stack(
+    rnn_type: str, ninp: int, nhid: int, nlayers: int, dropout: float, bptt: str
+) -> nn.RNN | nn.LSTM | nn.GRU:
+    if rnn_type == "LSTM":
+        return nn.LSTM(ninp, nhid, nlayers, dropout=dropout, bptt=bptt)
+    if rnn_type == "GRU":
+        return nn.GRU(ninp, nhid, nlayers, dropout=dropout, bptt=bptt)
+    nonlinearity = rnn_type.removeprefix("RNN_").lower()
+    return nn.RNN(ninp, nhid, nlayers, nonlinearity, dropout=dropout, bptt=bptt)
+
+
+def repackage_hidden(hidden: Hidden) -> Hidden:
+    """The same state without its history.
+
+    The text is one sequence of a million steps, of which a chunk sees `bptt`. The state is
+    carried from chunk to chunk; detaching it ends backpropagation at the chunk's first step
+    (truncated BPTT), and frees the last chunk's graph.
+    """
+    if isinstance(hidden, Tensor):
+        return hidden.detach()
+    return tuple(repackage_hidden(h) for h in hidden)

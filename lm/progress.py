@@ -1,0 +1,193 @@
+"""What a person sees of a training run, and what a file keeps of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError
+
+RULE = "-" * 89
+
+
+@dataclass(frozen=True)
+class Report:
+    """The batches since the last report."""
+
+    epoch: int
+    batch: int  # batches done in this epoch
+    batches: int  # batches of a whole epoch
+    lr: float
+    loss: float  # their mean, in nats per word
+    grad_norm: float  # of the last of them, before clipping
+    words: int
+    seconds: float
+    count: int  # how many they are
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch, training and validation together."""
+
+    epoch: int
+    seconds: float
+    valid_loss: float
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), or infinity where that is too large for a float."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+class Observer:
+    """Whatever wants to know how training goes."""
+
+    def start(self, text: str) -> None:
+        """Training is about to begin; `text` says with what."""
+
+    def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
+        """A batch is done."""
+
+    def report(self, report: Report) -> None:
+        """A log interval, or an epoch's tail, is done."""
+
+    def epoch_end(self, end: EpochEnd) -> None:
+        """An epoch is done and validated."""
+
+    def end(self, test_loss: float) -> None:
+        """Training has ended, and the best model was tested."""
+
+    def close(self) -> None:
+        """Nothing more will come, whether training ended or failed."""
+
+
+class Lines(Observer):
+    """Plain lines, in word_language_model's form."""
+
+    def write(self, line: str) -> None:
+        print(line, flush=True)
+
+    def start(self, text: str) -> None:
+        self.write(text)
+
+    def report(self, report: Report) -> None:
+        milliseconds = 1000 * report.seconds / report.count
+        self.write(
+            f"| epoch {report.epoch:3d} | {report.batch:5d}/{report.batches:5d} batches "
+            f"| lr {report.lr:02.2f} | ms/batch {milliseconds:5.2f} "
+            f"| loss {report.loss:5.2f} | ppl {perplexity(report.loss):8.2f}"
+        )
+
+    def epoch_end(self, end: EpochEnd) -> None:
+        self.write(RULE)
+        self.write(
+            f"| end of epoch {end.epoch:3d} | time: {end.seconds:5.2f}s "
+            f"| valid loss {end.valid_loss:5.2f} | valid ppl {perplexity(end.valid_loss):8.2f}"
+        )
+        self.write(RULE)
+
+    def end(self, test_loss: float) -> None:
+        self.write(RULE.replace("-", "="))
+        self.write(
+            f"| End of training | test loss {test_loss:5.2f} "
+            f"| test ppl {perplexity(test_loss):8.2f}"
+        )
+        self.write(RULE.replace("-", "="))
+
+
+class Bar(Lines):
+    """The same lines above a progress bar, for a person at a terminal."""
+
+    def __init__(self, epochs: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.epochs = epochs
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.fields[speed]} words/s"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            transient=True,
+        )
+        self.task: Any = None
+        self.words = 0
+
+    def write(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
+        done = (epoch - 1) * batches + batch
+        if self.task is None:  # a resumed run does not begin at 0
+            self.progress.start()
+            self.task = self.progress.add_task(
+                "", total=self.epochs * batches, completed=done, epoch=epoch, speed="-"
+            )
+            return
+        self.words += words
+        elapsed = self.progress.tasks[0].elapsed
+        speed = f"{self.words / elapsed:,.0f}" if elapsed else "-"
+        self.progress.update(self.task, completed=done, epoch=epoch, speed=speed)
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+class MetricsFile(Observer):
+    """One JSON object a line for every report, appended and flushed.
+
+    Raises UserError if the file can't be opened for appending.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (see close)
+        except OSError as error:
+            raise UserError(f"can't write the metrics to {path}: {error.strerror}") from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        self.file.write(json.dumps(record) + "\n")
+        self.file.flush()
+
+    def report(self, report: Report) -> None:
+        self.write(
+            {
+                "epoch": report.epoch,
+                "batch": report.batch,
+                "lr": report.lr,
+                "loss": report.loss,
+                "perplexity": perplexity(report.loss),
+                "grad_norm": report.grad_norm,
+                "words_per_second": report.words / report.seconds,
+                "seconds": report.seconds,
+            }
+        )
+
+    def epoch_end(self, end: EpochEnd) -> None:
+        self.write(
+            {
+                "epoch": end.epoch,
+                "valid_loss": end.valid_loss,
+                "valid_perplexity": perplexity(end.valid_loss),
+                "seconds": end.seconds,
+            }
+        )
+
+    def close(self) -> None:
+        self.file.close()
+
+    def end(self, test_loss: float) -> None:
+        self.write({"test_loss": test_loss, "test_perplexity": perplexity(test_loss)})
+
+
+def watch(epochs: int) -> Lines:
+    """A bar when a person is watching a terminal, plain lines otherwise."""
+    return Bar(epochs) if sys.stdout.isatty() else Lines()

@@ -1,0 +1,54 @@
+"""Text out of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from minigrad import no_grad
+from minigrad.backend import to_host
+from minigrad.random import generator
+
+from .corpus import Dictionary
+from .model import RNNModel
+
+
+def generate(
+    model: RNNModel,
+    dictionary: Dictionary,
+    words: int,
+    temperature: float = 1.0,
+    prompt: Sequence[str] = (),
+) -> Iterator[str]:
+    """Sample `words` words, one by one, each given all before it.
+
+    The model first reads `<eos>`, as if a sentence had just ended, and then the prompt. A
+    temperature below 1 favours what is likely, above 1 what is not. Draws from the library's
+    generator (`mg.manual_seed`). Dropout is off meanwhile and no graph is recorded.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        hidden = model.init_hidden(1)
+        ids = dictionary.encode(["<eos>", *prompt])
+        for _ in range(words):
+            with no_grad():
+                logits, hidden = model(ids.reshape(-1, 1), hidden)
+            ids = np.array([_draw(to_host(logits.data[-1]), temperature)])
+            yield dictionary.idx2word[ids[0]]
+    finally:
+        model.train(was_training)
+
+
+def _draw(logits: np.ndarray, temperature: float) -> int:
+    """An index with probability softmax(logits / temperature)."""
+    z = logits.astype(np.float64) / temperature
+    cumulative = np.exp(z - z.max()).cumsum()
+    return int(np.searchsorted(cumulative, generator().random() * cumulative[-1], side="right"))
+
+
+def as_text(words: Iterable[str]) -> str:
+    """Words as a passage: a line ends at each `<eos>`."""
+    lines = " ".join(words).split("<eos>")
+    return "\n".join(line.strip() for line in lines).strip()
