@@ -14,11 +14,66 @@ def _unique(params: Iterable[Tensor]) -> list[Tensor]:
     return list({id(p): p for p in params}.values())
 
 
-class SGD:
-    """Gradient descent: v = momentum · v + g and p -= lr · v, with g = grad + weight_decay · p.
+class Optimizer:
+    """The base of all optimisers: parameters, a learning rate, and arrays kept between steps.
 
     `lr` may be changed between steps. Parameters without a gradient are left alone.
     """
+
+    slots: tuple[str, ...] = ()  # names of the arrays kept for each parameter
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        self.params = _unique(params)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.steps = 0
+        # For each slot one array a parameter, made at its first step.
+        self.kept: dict[str, list[Array | None]] = {
+            slot: [None] * len(self.params) for slot in self.slots
+        }
+
+    def step(self) -> None:
+        """Move every parameter against its gradient."""
+        self.steps += 1
+        for i, p in enumerate(self.params):
+            if p.grad is None:
+                continue
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            p.data -= self.update(i, g)
+
+    def update(self, i: int, g: Array) -> Array:
+        """What parameter i, whose gradient is g, moves by."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.params:
+            p.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learning rate, the step count, and the kept arrays in the parameters' order."""
+        kept = {slot: list(arrays) for slot, arrays in self.kept.items()}
+        return {"lr": self.lr, "steps": self.steps, **kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was called.
+
+        Raises ValueError if that was for another optimiser or number of parameters.
+        """
+        for slot in self.slots:
+            if len(state.get(slot, ())) != len(self.params):
+                raise ValueError(
+                    f"{type(self).__name__}: a state with {len(state.get(slot, ()))} arrays "
+                    f"of {slot}, for {len(self.params)} parameters"
+                )
+        self.lr, self.steps = state["lr"], state["steps"]
+        self.kept = {slot: list(state[slot]) for slot in self.slots}
+
+
+class SGD(Optimizer):
+    """Gradient descent: v = momentum · v + g and p -= lr · v, with g = grad + weight_decay · p."""
+
+    slots = ("velocity",)
 
     def __init__(
         self,
@@ -27,52 +82,44 @@ class SGD:
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        self.params = _unique(params)
-        self.lr = lr
+        super().__init__(params, lr, weight_decay)
         self.momentum = momentum
-        self.weight_decay = weight_decay
-        self._velocity: list[Array | None] = [None] * len(self.params)
 
-    def step(self) -> None:
-        """Move every parameter against its gradient."""
-        for i, p in enumerate(self.params):
-            if p.grad is None:
-                continue
-            g = p.grad
-            if self.weight_decay:
-                g = g + self.weight_decay * p.data
-            if self.momentum:
-                v = self._velocity[i]
-                g = self._velocity[i] = g.copy() if v is None else self.momentum * v + g
-            p.data -= self.lr * g
+    def update(self, i: int, g: Array) -> Array:
+        if self.momentum:
+            v = self.kept["velocity"][i]
+            g = self.kept["velocity"][i] = g.copy() if v is None else self.momentum * v + g
+        return self.lr * g
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for p in self.params:
-            p.zero_grad()
 
-    def state_dict(self) -> dict[str, Any]:
-        """The settings, and the velocities in the order of the parameters."""
-        return {
-            "lr": self.lr,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "velocity": list(self._velocity),
-        }
+class Adam(Optimizer):
+    """Steps scaled by running moments of the gradient (Kingma & Ba 2015, algorithm 1).
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was called.
+    m = β₁ m + (1 - β₁) g and v = β₂ v + (1 - β₂) g², both divided by 1 - β^steps since they
+    start at zero; then p -= lr · m / (√v + eps), with g = grad + weight_decay · p.
+    """
 
-        Raises ValueError if that was for another number of parameters.
-        """
-        if len(state["velocity"]) != len(self.params):
-            raise ValueError(
-                f"SGD: a state for {len(state['velocity'])} parameters, not {len(self.params)}"
-            )
-        self.lr = state["lr"]
-        self.momentum = state["momentum"]
-        self.weight_decay = state["weight_decay"]
-        self._velocity = list(state["velocity"])
+    slots = ("mean", "square")
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
+        self.betas = betas
+        self.eps = eps
+
+    def update(self, i: int, g: Array) -> Array:
+        (b1, b2), means, squares = self.betas, self.kept["mean"], self.kept["square"]
+        m, v = means[i], squares[i]
+        m = means[i] = (1 - b1) * g if m is None else b1 * m + (1 - b1) * g
+        v = squares[i] = (1 - b2) * g * g if v is None else b2 * v + (1 - b2) * g * g
+        root = array_module(g).sqrt(v / (1 - b2**self.steps))
+        return self.lr / (1 - b1**self.steps) * m / (root + self.eps)
 
 
 def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:
