@@ -4,7 +4,7 @@ from . import functional, nn, optim
 from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use
 from .gradcheck import GradcheckError, gradcheck
 from .random import manual_seed
-from .tensor import Tensor, no_grad, tensor
+from .tensor import Tensor, no_grad, record, record_joint, tensor
 
 __all__ = [
     "BACKENDS",
@@ -18,6 +18,8 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "record",
+    "record_joint",
     "set_default_dtype",
     "tensor",
     "use",

@@ -46,7 +46,8 @@ def _load_cupy() -> ModuleType:
     return cupy
 
 
-def _load(name: str) -> ModuleType:
+def load(name: str) -> ModuleType:
+    """The array module called `name` (BackendError if it can't be used)."""
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
     return np if name == "numpy" else _load_cupy()
@@ -60,7 +61,7 @@ class use:
     """
 
     def __init__(self, name: str) -> None:
-        _load(name)
+        load(name)
         self._previous = _state.name
         _state.name = name
 
@@ -73,7 +74,7 @@ class use:
 
 def current_module() -> ModuleType:
     """The array module on which new arrays are made."""
-    return _load(_state.name)
+    return load(_state.name)
 
 
 def array_module(array: Array) -> ModuleType:

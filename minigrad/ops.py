@@ -174,8 +174,8 @@ def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     def backward(dy: Array) -> Array:
         largest = x.data == y
-        share = largest / largest.sum(axis=axis, keepdims=True)
-        return _as_kept(dy, x.shape, axis) * share
+        ties = largest.sum(axis=axis, keepdims=True, dtype=dy.dtype)
+        return _as_kept(dy, x.shape, axis) / ties * largest
 
     return record(y if keepdims else y.squeeze(axis), (x, backward))
 

@@ -91,7 +91,7 @@ class Tensor:
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {data.dtype}")
-        self.data = data
+        self.data: Array = _as_array(data)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self._node: Node | None = None
@@ -173,9 +173,7 @@ class Tensor:
                     pending[x._node] = [None] * len(x._node.outputs)
                     heapq.heappush(youngest_first, (-x._node.age, x._node))
                 slots = pending[x._node]
-                so_far = slots[x._output]
-                # A new array: the old one may be in use elsewhere.
-                slots[x._output] = dx if so_far is None else so_far + dx
+                slots[x._output] = _total(slots[x._output], dx)
 
     def _upstream(self, grad: Array | Tensor | None) -> Array:
         xp = array_module(self.data)
@@ -280,6 +278,11 @@ def tensor(x: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     return Tensor(current_module().array(x, dtype=dtype), requires_grad)
 
 
+def _as_array(x: Array) -> Array:
+    """NumPy's arithmetic on arrays without axes returns scalars, which are no arrays."""
+    return np.asarray(x) if isinstance(x, np.generic) else x
+
+
 # -------------------------------------------------------------------- recording
 
 
@@ -299,7 +302,7 @@ def record(value: Array, *operands: tuple[Any, Callable[[Array], Array]]) -> Ten
                 return [derivative(dy) for derivative in derivatives]
 
             return _on_tape([value], [x for x, _ in tracked], backward)[0]
-    return Tensor(np.asarray(value) if isinstance(value, np.generic) else value)
+    return Tensor(value)
 
 
 def record_joint(
@@ -321,8 +324,6 @@ def _on_tape(
     inputs: Sequence[Tensor],
     backward: Callable[..., Sequence[Array | None]],
 ) -> tuple[Tensor, ...]:
-    # A reduction in NumPy returns a scalar, which is no array.
-    values = [np.asarray(value) if isinstance(value, np.generic) else value for value in values]
     node = Node(inputs, backward, values)
     results = tuple(Tensor(value, requires_grad=True) for value in values)
     for output, result in enumerate(results):
@@ -363,7 +364,7 @@ def _fit(dx: Array, x: Tensor) -> Array:
         dx = dx.astype(x.data.dtype)
     if dx.shape != x.data.shape:
         dx = unbroadcast(dx, x.shape)
-    return dx
+    return _as_array(dx)
 
 
 def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
@@ -381,7 +382,12 @@ def _is_shared(dx: Array, d_outputs: list[Array | None]) -> bool:
 
 
 def _accumulate(leaf: Tensor, grad: Array) -> None:
-    leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+    leaf.grad = _total(leaf.grad, grad)
+
+
+def _total(so_far: Array | None, dx: Array) -> Array:
+    """The sum of two gradients, a new array: the old one may be in use elsewhere."""
+    return dx if so_far is None else _as_array(so_far + dx)
 
 
 from . import ops  # noqa: E402  (the operators above are these functions, which need Tensor first)
