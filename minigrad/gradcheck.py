@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .backend import Array, array_module, to_host
 from .tensor import Tensor
+
+DIRECTIONS = 5  # how many the fast mode tries
 
 
 class GradcheckError(AssertionError):
@@ -20,19 +22,29 @@ def gradcheck(
     inputs: Tensor | Sequence[Tensor],
     eps: float = 1e-6,
     atol: float = 1e-5,
-    rtol: float = 1e-3,
+    rtol: float = 1e-4,
+    fast_mode: bool = False,
 ) -> bool:
     """Compare the gradients of fn(*inputs) with central differences, in float64.
 
-    All outputs are weighted with one random upstream gradient v, and for every element x of
-    every input that requires a gradient, the tape's d(Σ v·output)/dx is held against
-    (f(x + eps) - f(x - eps)) / 2 eps. They agree if they differ by at most rtol times the
-    numeric value plus atol times the largest numeric value of that input: both relative, so
-    that a gradient that is tiny but wrong does not pass.
+    All outputs are weighted with one random upstream gradient v (with ones, a gradient that is
+    right only for ones would pass), and for each element x of each input that requires a
+    gradient, the tape's d(Σ v·output)/dx is held against (f(x + eps) - f(x - eps)) / 2 eps.
 
-    `fn` must give the same outputs every time it is called: fix a dropout mask's seed inside it.
-    Returns True. Raises GradcheckError that names the input, the index, and both values;
-    TypeError for inputs that are not float64; ValueError if none requires a gradient.
+    They agree if they differ by at most
+
+        rtol · |numeric|  +  atol · the input's largest |numeric|  +  rounding
+
+    where rounding is what float64 leaves of such a difference quotient, some 1e-9 of the
+    outputs' size. Nothing in it is absolute: a gradient that is tiny but wrong does not pass.
+
+    `fast_mode` checks the derivative along a few random directions per input instead of every
+    element: two evaluations a direction however large the input, and no index in the error.
+
+    `fn` must give the same outputs every time it is called: give dropout a mask. Returns True.
+    Raises GradcheckError that names input, index, analytic and numeric value and the step, and
+    says if the function has a kink there; TypeError for inputs that are not float64; ValueError
+    if none requires a gradient.
     """
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
@@ -48,23 +60,24 @@ def gradcheck(
     outputs = _as_list(fn(*inputs))
     upstream = [array_module(y.data).asarray(rng.standard_normal(y.shape)) for y in outputs]
 
-    def weighted_sum() -> float:
+    def f() -> float:
         pairs = zip(_as_list(fn(*inputs)), upstream, strict=True)
         return float(sum((y.data * v).sum() for y, v in pairs))
 
-    analytic = _gradients(outputs, upstream, [inputs[i] for i in checked])
-    # What rounding alone makes of a difference quotient.
     magnitude = sum(float(abs(y.data * v).sum()) for y, v in zip(outputs, upstream, strict=True))
-    noise = 16 * np.finfo(np.float64).eps * magnitude / eps
-    for i, gradient in zip(checked, analytic, strict=True):
-        numeric = _central_differences(weighted_sum, inputs[i].data, eps)
-        scale = np.abs(numeric).max(initial=0.0)
-        for index in np.ndindex(numeric.shape):
-            a, n = float(gradient[index]), float(numeric[index])
-            if not abs(a - n) <= rtol * abs(n) + atol * scale + noise:
+    rounding = 16 * np.finfo(np.float64).eps * magnitude / eps
+    gradients = _gradients(outputs, upstream, [inputs[i] for i in checked])
+    for i, gradient in zip(checked, gradients, strict=True):
+        x = inputs[i].data
+        directions = _random_directions(x.shape, rng) if fast_mode else _axes(x.shape)
+        analytic = [float((gradient * d).sum()) for _, d in directions()]
+        numeric = [_slope(f, x, d, eps) for _, d in directions()]
+        floor = atol * max(map(abs, numeric), default=0.0) + rounding
+        for (place, d), a, n in zip(directions(), analytic, numeric, strict=True):
+            if not abs(a - n) <= rtol * abs(n) + floor:
                 raise GradcheckError(
-                    f"gradcheck: input {i} at {index}: analytic {a:.9g}, numeric {n:.9g} "
-                    f"(step {eps:g})"
+                    f"gradcheck: input {i} {place}: analytic {a:.9g}, numeric {n:.9g} "
+                    f"(step {eps:g}){_kink(f, x, d, eps, rounding)}"
                 )
     return True
 
@@ -79,6 +92,7 @@ def _as_list(outputs: Any) -> list[Tensor]:
 def _gradients(
     outputs: list[Tensor], upstream: list[Array], inputs: list[Tensor]
 ) -> list[np.ndarray]:
+    """What the tape says; the inputs' own `.grad` stays as it was."""
     kept = [x.grad for x in inputs]
     for x in inputs:
         x.grad = None
@@ -91,15 +105,60 @@ def _gradients(
     return gradients
 
 
-def _central_differences(f: Callable[[], float], x: Array, eps: float) -> np.ndarray:
-    """d f / d x, moving one element of x at a time, in place."""
-    differences = np.empty(x.shape)
-    for index in np.ndindex(x.shape):
-        value = x[index].copy()
-        x[index] = value + eps
-        above = f()
-        x[index] = value - eps
-        below = f()
-        x[index] = value
-        differences[index] = (above - below) / (2 * eps)
-    return differences
+# A direction is an array like the input, with words that say which one it is.
+Directions = Callable[[], Iterable[tuple[str, np.ndarray]]]
+
+
+def _axes(shape: tuple[int, ...]) -> Directions:
+    """One direction for each element."""
+
+    def directions() -> Iterator[tuple[str, np.ndarray]]:
+        for index in np.ndindex(shape):
+            d = np.zeros(shape)
+            d[index] = 1
+            yield f"at {index}", d
+
+    return directions
+
+
+def _random_directions(shape: tuple[int, ...], rng: np.random.Generator) -> Directions:
+    drawn = [(f"along random direction {k}", rng.standard_normal(shape)) for k in range(DIRECTIONS)]
+    return lambda: drawn
+
+
+def _at(f: Callable[[], float], x: Array, step: np.ndarray) -> float:
+    """f with `step` added to x, which is then restored to the bit."""
+    value = x.copy()
+    x += array_module(x).asarray(step)
+    try:
+        return f()
+    finally:
+        x[...] = value
+
+
+def _slope(f: Callable[[], float], x: Array, d: np.ndarray, eps: float) -> float:
+    """The central difference of f along d."""
+    return (_at(f, x, eps * d) - _at(f, x, -eps * d)) / (2 * eps)
+
+
+def _kink(f: Callable[[], float], x: Array, d: np.ndarray, eps: float, rounding: float) -> str:
+    """What to add to the error if f has a kink at x, as ReLU at 0 or a maximum at a tie.
+
+    There the slopes to the left and to the right differ however small the step, while for a
+    smooth function their difference shrinks with the step. So: a kink, if with ten times the
+    step the difference is less than three times as large.
+    """
+
+    def one_sided(step: float) -> tuple[float, float]:
+        here = f()
+        return (here - _at(f, x, -step * d)) / step, (_at(f, x, step * d) - here) / step
+
+    left, right = one_sided(eps)
+    far_left, far_right = one_sided(10 * eps)
+    gap, far_gap = abs(right - left), abs(far_right - far_left)
+    if gap <= 100 * rounding or far_gap >= 3 * gap:
+        return ""
+    return (
+        f"; the function has a kink here (slope {left:.9g} to the left, {right:.9g} to the "
+        "right), so that it has no derivative: move the input"
+    )
