@@ -6,20 +6,27 @@ Names, argument order and defaults are those of torch.nn.functional.
 from __future__ import annotations
 
 from .backend import Array, array_module
+from .batch_norm import batch_norm
+from .convolution import conv2d, max_pool2d
 from .loss import cross_entropy, linear_cross_entropy
 from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
 from .random import keep_mask
 from .tensor import Tensor, record
 
 __all__ = [
+    "batch_norm",
+    "conv2d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "embedding",
     "exp",
     "linear",
     "linear_cross_entropy",
     "log",
     "log_softmax",
+    "max_pool2d",
     "relu",
     "sigmoid",
     "softmax",
@@ -100,15 +107,45 @@ def check_probability(layer: str, p: float) -> None:
         raise ValueError(f"{layer}: p is a probability, from 0 to 1, not {p}")
 
 
-def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    mask: Array | None = None,
+    shared: tuple[int, ...] = (),
+) -> Tensor:
     """Each element zero with probability p, the others divided by 1 - p.
 
     The scaling keeps the expectation, so that evaluation (`training=False`) is the identity
-    (Srivastava et al. 2014, section 10). Raises ValueError for p outside [0, 1].
+    (Srivastava et al. 2014, section 10). Along the axes `shared`, one draw serves all elements:
+    over the pixels of a feature map that is spatial dropout (Tompson et al. 2015), along time
+    variational dropout (Gal & Ghahramani 2016). `mask`, 1 to keep and 0 to drop, is drawn unless
+    given; it must broadcast to the input. Raises ValueError for p outside [0, 1].
     """
     check_probability("dropout", p)
-    if not training or p == 0:
+    if not training or (p == 0 and mask is None):
         return input
-    keep = array_module(input.data).asarray(keep_mask(input.shape, p))
+    if mask is None:
+        axes = [axis % input.ndim for axis in shared]
+        mask = keep_mask(tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p)
+    keep = array_module(input.data).asarray(mask)
     scale = 1 / (1 - p) if p < 1 else 0.0
     return mul(input, keep * input.dtype.type(scale))
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, mask: Array | None = None
+) -> Tensor:
+    """Spatial dropout: whole feature maps of (N, C, L), one draw per sample and channel."""
+    if input.ndim != 3:
+        raise ValueError(f"dropout1d: the input must be (N, C, L), not {input.shape}")
+    return dropout(input, p, training, mask, shared=(2,))
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, mask: Array | None = None
+) -> Tensor:
+    """Spatial dropout: whole feature maps of (N, C, H, W), one draw per sample and channel."""
+    if input.ndim != 4:
+        raise ValueError(f"dropout2d: the input must be (N, C, H, W), not {input.shape}")
+    return dropout(input, p, training, mask, shared=(2, 3))

@@ -1,19 +1,32 @@
 """Layers: parameters plus a call into `functional` or `bptt`."""
 
-from .layers import Dropout, Embedding, Linear
-from .module import Module, Parameter
+from .batch_norm import BatchNorm1d, BatchNorm2d
+from .convolution import Conv2d, MaxPool2d
+from .dropout import Dropout, Dropout1d, Dropout2d
+from .layers import Embedding, Flatten, Linear, ReLU, Tanh
+from .module import Module, Parameter, Sequential
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "Embedding",
+    "Flatten",
     "GRUCell",
     "LSTMCell",
     "Linear",
+    "MaxPool2d",
     "Module",
     "Parameter",
     "RNNCell",
+    "ReLU",
+    "Sequential",
+    "Tanh",
 ]

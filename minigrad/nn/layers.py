@@ -43,15 +43,22 @@ class Embedding(Module):
         return F.embedding(input, self.weight)
 
 
-class Dropout(Module):
-    """In training, zero each element with probability p and divide the others by 1 - p.
-
-    Raises ValueError for p outside [0, 1].
-    """
-
-    def __init__(self, p: float = 0.5) -> None:
-        F.check_probability("Dropout", p)
-        self.p = p
+class ReLU(Module):
+    """max(x, 0)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.dropout(input, self.p, self.training)
+        return F.relu(input)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.tanh(input)
+
+
+class Flatten(Module):
+    """(N, ...) to (N, everything else)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.reshape(input.shape[0], math.prod(input.shape[1:]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import Array, array_module, to_host
+from ..backend import Array, array_module, load, to_host
 from ..tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
@@ -44,25 +44,29 @@ class Module:
         for _, child in self.children():
             yield from child.modules()
 
-    def _all_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Every parameter under every name that it has."""
+    def _named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Every parameter and buffer under every name that it has."""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
+            if isinstance(value, Tensor):
                 yield prefix + name, value
         for name, child in self.children():
-            yield from child._all_parameters(f"{prefix}{name}.")
+            yield from child._named_tensors(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, under the first of its names ("rnn.weight_ih_l0")."""
         seen = set()
-        for name, parameter in self._all_parameters():
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield name, parameter
+        for name, tensor in self._named_tensors():
+            if isinstance(tensor, Parameter) and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield name, tensor
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter once, also if two layers share it."""
         return (parameter for _, parameter in self.named_parameters())
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Every tensor that is kept but not learned, as batch norm's running estimates."""
+        return (t for _, t in self._named_tensors() if not isinstance(t, Parameter))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -80,16 +84,16 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
-        """The parameters' arrays themselves, by name; a shared one under each of its names."""
-        return {name: parameter.data for name, parameter in self._all_parameters()}
+        """The arrays of parameters and buffers, by name; a shared one under each of its names."""
+        return {name: tensor.data for name, tensor in self._named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy values, arrays or tensors, into the parameters, in the parameters' own dtype.
+        """Copy values, arrays or tensors, into parameters and buffers, in their own dtype.
 
         Raises ValueError that names every missing and unexpected entry (unless strict=False) and
-        every one of the wrong shape; the parameters are then unchanged.
+        every one of the wrong shape; nothing is then changed.
         """
-        own = dict(self._all_parameters())
+        own = dict(self._named_tensors())
         arrays = {name: v.data if isinstance(v, Tensor) else v for name, v in state.items()}
         wrong = [
             f"{name} has shape {tuple(array.shape)}, not {own[name].shape}"
@@ -115,7 +119,28 @@ class Module:
         return self._convert(np.float64)
 
     def _convert(self: Self, dtype: Any) -> Self:
-        for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = None
+        return self._replace(lambda data: data.astype(dtype) if data.dtype.kind == "f" else data)
+
+    def to(self: Self, backend: str) -> Self:
+        """Move every parameter and buffer to "numpy" or "cupy" (BackendError if that can't be)."""
+        xp = load(backend)
+        return self._replace(lambda data: xp.asarray(to_host(data)))
+
+    def _replace(self: Self, change: Callable[[Array], Array]) -> Self:
+        for tensor in {id(t): t for _, t in self._named_tensors()}.values():
+            tensor.data = change(tensor.data)
+            tensor.grad = None
         return self
+
+
+class Sequential(Module):
+    """Modules one after the other, named "0", "1", and so on."""
+
+    def __init__(self, *layers: Module) -> None:
+        for i, layer in enumerate(layers):
+            setattr(self, str(i), layer)
+
+    def forward(self, input: Any) -> Any:
+        for _, layer in self.children():
+            input = layer(input)
+        return input

@@ -14,6 +14,10 @@ from ..tensor import Tensor
 from .module import Module, Parameter
 
 PASSES = {"manual": through_time, "autograd": unrolled}
+# The axes of (T, B, features) along which one draw of dropout serves: for variational dropout
+# (Gal & Ghahramani 2016), time.
+DROPOUT_KINDS: dict[str, tuple[int, ...]] = {"standard": (), "variational": (0,)}
+
 RNN_CELLS = {"tanh": cells.TanhRNN, "relu": cells.ReLURNN}
 
 
@@ -27,9 +31,14 @@ class Recurrent(Module):
     """A stack of recurrent layers of one cell; the base of RNN, LSTM and GRU.
 
     Parameters weight_ih_l{k} (G·H, input), weight_hh_l{k} (G·H, H), bias_ih_l{k} and
-    bias_hh_l{k} (G·H,), uniform in ±1/√H; G is the cell's number of gates. Dropout acts between
-    the layers. bptt="manual" takes the backward pass through time written by hand, "autograd"
-    unrolls the cell on the tape: the same numbers, either way.
+    bias_hh_l{k} (G·H,), uniform in ±1/√H; G is the cell's number of gates.
+
+    dropout       between the layers, not after the last
+    bptt          "manual" takes the backward pass through time written by hand, "autograd"
+                  unrolls the cell on the tape: the same numbers, either way
+    dropout_kind  "standard", or "variational" for one mask per sequence, the same at every step
+
+    Raises ValueError for a size below 1, a dropout outside [0, 1], or an unknown kind.
     """
 
     def __init__(
@@ -40,6 +49,7 @@ class Recurrent(Module):
         num_layers: int,
         dropout: float,
         bptt: str,
+        dropout_kind: str,
     ) -> None:
         if min(input_size, hidden_size, num_layers) < 1:
             raise ValueError(
@@ -49,12 +59,15 @@ class Recurrent(Module):
         if bptt not in PASSES:
             raise ValueError(f"bptt is 'manual' or 'autograd', not {bptt!r}")
         F.check_probability("dropout between layers", dropout)
+        if dropout_kind not in DROPOUT_KINDS:
+            raise ValueError(f"dropout_kind is 'standard' or 'variational', not {dropout_kind!r}")
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.dropout = dropout
         self.bptt = bptt
+        self.dropout_shared = DROPOUT_KINDS[dropout_kind]
         bound = 1 / math.sqrt(hidden_size)
         gates = cell.gates * hidden_size
         for layer in range(num_layers):
@@ -92,7 +105,7 @@ class Recurrent(Module):
         output = input
         for layer, state in enumerate(zip(*(unbind(s) for s in first), strict=True)):
             if layer:
-                output = F.dropout(output, self.dropout, self.training)
+                output = F.dropout(output, self.dropout, self.training, shared=self.dropout_shared)
             output, *end = one_layer(self.cell, output, state, *self.weights(layer))
             last.append(end)
         stacked = tuple(stack(layers) for layers in zip(*last, strict=True))
@@ -123,9 +136,10 @@ class RNN(Recurrent):
         nonlinearity: str = "tanh",
         dropout: float = 0.0,
         bptt: str = "manual",
+        dropout_kind: str = "standard",
     ) -> None:
         cell = _rnn_cell(nonlinearity)
-        super().__init__(cell, input_size, hidden_size, num_layers, dropout, bptt)
+        super().__init__(cell, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind)
 
 
 class LSTM(Recurrent):
@@ -138,8 +152,11 @@ class LSTM(Recurrent):
         num_layers: int = 1,
         dropout: float = 0.0,
         bptt: str = "manual",
+        dropout_kind: str = "standard",
     ) -> None:
-        super().__init__(cells.LSTM, input_size, hidden_size, num_layers, dropout, bptt)
+        super().__init__(
+            cells.LSTM, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind
+        )
 
 
 class GRU(Recurrent):
@@ -152,8 +169,11 @@ class GRU(Recurrent):
         num_layers: int = 1,
         dropout: float = 0.0,
         bptt: str = "manual",
+        dropout_kind: str = "standard",
     ) -> None:
-        super().__init__(cells.GRU, input_size, hidden_size, num_layers, dropout, bptt)
+        super().__init__(
+            cells.GRU, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind
+        )
 
 
 class RecurrentCell(Module):

@@ -1,0 +1,78 @@
+"""Batch normalisation with running estimates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import functional as F
+from .. import random
+from ..backend import current_module, get_default_dtype
+from ..tensor import Tensor
+from .module import Module, Parameter
+
+
+class BatchNorm(Module):
+    """The base of BatchNorm1d and BatchNorm2d: everything but the shape of the input.
+
+    weight (gamma) starts uniform in [0, 1), as in Ioffe & Szegedy's time, or with init="ones" at
+    1, as in PyTorch today; bias (beta) at 0. In training, running = momentum · running +
+    (1 - momentum) · batch: momentum 0 forgets the past at every step, 1 never learns from the
+    batch, and 0.9 is what PyTorch calls 0.1.
+
+    Raises ValueError for an unknown init or a momentum outside [0, 1].
+    """
+
+    dims: tuple[int, ...]  # of the input
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.9,
+        init: str = "uniform",
+    ) -> None:
+        if init not in ("uniform", "ones"):
+            raise ValueError(f"batch norm: init is 'uniform' or 'ones', not {init!r}")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"batch norm: momentum is from 0 to 1, not {momentum}")
+        xp, dtype, C = current_module(), get_default_dtype(), num_features
+        gamma = xp.ones(C, dtype) if init == "ones" else random.uniform(0.0, 1.0, (C,))
+        self.weight = Parameter(gamma)
+        self.bias = Parameter(xp.zeros(C, dtype))
+        self.running_mean = Tensor(xp.zeros(C, dtype))
+        self.running_var = Tensor(xp.ones(C, dtype))
+        self.num_batches_tracked = Tensor(xp.zeros((), np.int64))
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in self.dims or input.shape[1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}: the input must have {self.num_features} channels along "
+                f"axis 1 of {' or '.join(map(str, self.dims))}, not shape {input.shape}"
+            )
+        if self.training:
+            self.num_batches_tracked.data += 1
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+
+
+class BatchNorm1d(BatchNorm):
+    """For (N, C), or (N, C, L) with statistics over N and L."""
+
+    dims = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """For feature maps (N, C, H, W), with statistics per map over N, H and W."""
+
+    dims = (4,)
