@@ -20,6 +20,7 @@ from lm.model import RNN_TYPES
 from lm.progress import MetricsFile, watch
 from lm.settings import PRESETS, Settings, build_model, choose
 from lm.training import Trainer
+from minigrad.nn.recurrent import DROPOUT_KINDS
 
 # One line a setting: its name, what it may be, and what it means. One that is not given keeps
 # the checkpoint's value, the preset's, or the default.
@@ -30,6 +31,7 @@ SETTINGS = {
     "nhid": (at_least_one, "hidden units per layer"),
     "nlayers": (at_least_one, "recurrent layers"),
     "dropout": (probability, "probability to drop a unit"),
+    "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
     "tied": (bool, "share one matrix between embedding and decoder"),
     "init-range": (positive, "draw all weights uniform in ± this"),
     "lr": (positive, "learning rate to start with; 20 for the LSTM, else the cell's own"),

@@ -3,7 +3,6 @@
 The file is safetensors: arrays, and text metadata in JSON. Loading it runs no code.
 
     model.<name>         the weights, as state_dict names them
-    optimizer.<i>        the optimiser's arrays
     hidden.<i>           the state carried from chunk to chunk
     metadata             format, settings, vocabulary, run
 """
@@ -23,7 +22,7 @@ from .errors import UserError
 
 FORMAT = "minigrad-lm-1"
 TEXTS = ("settings", "vocabulary", "run")
-ARRAYS = ("model", "optimizer", "hidden")
+ARRAYS = ("model", "hidden")
 
 
 @dataclass
@@ -33,8 +32,7 @@ class Checkpoint:
     settings: dict[str, Any]
     vocabulary: list[str]
     model: dict[str, np.ndarray]
-    run: dict[str, Any] = field(default_factory=dict)  # position, best result, random state
-    optimizer: dict[str, np.ndarray] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)  # position, lr, best result, random state
     hidden: dict[str, np.ndarray] = field(default_factory=dict)
 
 

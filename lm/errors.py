@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from minigrad import BackendError
+
 
 class UserError(Exception):
     """Something the user gave is wrong; the message is one line: what is wrong and what to do."""
@@ -13,9 +15,16 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a `UserError` on standard error and exit with status 2; let all else through."""
+    """Print what the user can mend on standard error and exit with status 2.
+
+    That is a UserError, a backend that can't be used, and Ctrl-C where there is nothing to keep
+    yet (training itself ends well at Ctrl-C). All else is a fault of ours and goes through.
+    """
     try:
         yield
-    except UserError as error:
+    except (UserError, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("error: interrupted before there was anything to keep", file=sys.stderr)
         raise SystemExit(2) from None

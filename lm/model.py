@@ -26,6 +26,8 @@ class RNNModel(nn.Module):
     nlayers    recurrent layers
     dropout    probability, on the embedding, between the layers and on the output
     tie_weights  use one matrix for embedding and decoder (Press & Wolf 2017); needs ninp == nhid
+    bptt         "manual" or "autograd", as in `nn.LSTM`
+    dropout_kind "standard", or "variational" for one mask per sequence, the same at every step
 
     Raises ValueError for an unknown rnn_type, a size below 1, a dropout outside [0, 1], or tied
     weights of different sizes.
@@ -41,6 +43,7 @@ class RNNModel(nn.Module):
         dropout: float = 0.5,
         tie_weights: bool = False,
         bptt: str = "manual",
+        dropout_kind: str = "standard",
     ) -> None:
         if rnn_type not in RNN_TYPES:
             raise ValueError(f"the model is one of {', '.join(RNN_TYPES)}, not {rnn_type!r}")
@@ -48,9 +51,11 @@ class RNNModel(nn.Module):
             raise ValueError(f"tied weights need ninp, {ninp}, and nhid, {nhid}, to be equal")
         self.nlayers = nlayers
         self.nhid = nhid
-        self.drop = nn.Dropout(dropout)
         self.encoder = nn.Embedding(ntoken, ninp)
-        self.rnn = _recurrent_stack(rnn_type, ninp, nhid, nlayers, dropout, bptt)
+        self.rnn = _recurrent_stack(
+            rnn_type, ninp, nhid, nlayers, dropout=dropout, bptt=bptt, dropout_kind=dropout_kind
+        )
+        self.drop = nn.Dropout(dropout, shared=self.rnn.dropout_shared)
         self.decoder = nn.Linear(nhid, ntoken)
         if tie_weights:
             self.decoder.weight = self.encoder.weight
@@ -90,14 +95,13 @@ class RNNModel(nn.Module):
 
 
 def _recurrent_stack(
-    rnn_type: str, ninp: int, nhid: int, nlayers: int, dropout: float, bptt: str
+    rnn_type: str, ninp: int, nhid: int, nlayers: int, **options: Any
 ) -> nn.RNN | nn.LSTM | nn.GRU:
     if rnn_type == "LSTM":
-        return nn.LSTM(ninp, nhid, nlayers, dropout=dropout, bptt=bptt)
+        return nn.LSTM(ninp, nhid, nlayers, **options)
     if rnn_type == "GRU":
-        return nn.GRU(ninp, nhid, nlayers, dropout=dropout, bptt=bptt)
-    nonlinearity = rnn_type.removeprefix("RNN_").lower()
-    return nn.RNN(ninp, nhid, nlayers, nonlinearity, dropout=dropout, bptt=bptt)
+        return nn.GRU(ninp, nhid, nlayers, **options)
+    return nn.RNN(ninp, nhid, nlayers, rnn_type.removeprefix("RNN_").lower(), **options)
 
 
 def repackage_hidden(hidden: Hidden) -> Hidden:

@@ -14,7 +14,7 @@ from .model import RNNModel
 
 # The learning rates at which each cell trains with the other defaults. At the LSTM's 20 the
 # ReLU net diverges and the tanh net does not learn.
-DEFAULT_LR = {"LSTM": 20.0, "GRU": 20.0, "RNN_TANH": 1.0, "RNN_RELU": 1.0}
+DEFAULT_LR = {"LSTM": 20.0, "GRU": 10.0, "RNN_TANH": 3.0, "RNN_RELU": 2.0}
 
 EVAL_BATCH_SIZE = 10
 
@@ -29,6 +29,7 @@ class Settings:
     nhid: int = 200  # hidden units per layer
     nlayers: int = 2  # recurrent layers
     dropout: float = 0.2  # probability to drop
+    dropout_kind: str = "standard"  # or variational: the same mask at every step of a chunk
     tied: bool = False  # one matrix for embedding and decoder
     init_range: float | None = None  # all weights uniform in ±this; None: as word_language_model
     lr: float | None = None  # None: the cell's own, DEFAULT_LR
@@ -107,6 +108,7 @@ def build_model(settings: Settings, ntoken: int) -> RNNModel:
         settings.nlayers,
         settings.dropout,
         settings.tied,
+        dropout_kind=settings.dropout_kind,
     )
     if settings.init_range is not None:
         for parameter in model.parameters():

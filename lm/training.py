@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,7 +107,9 @@ class Trainer:
         self.train_source = _columns("train", corpus.train, settings.batch_size)
         self.valid_source = _columns("valid", corpus.valid, EVAL_BATCH_SIZE)
         self.test_source = _columns("test", corpus.test, EVAL_BATCH_SIZE)
-        if dry_run:  # one chunk of each
+        self.epochs = settings.epochs
+        if dry_run:  # one chunk of each split, once
+            self.epochs = 1
             rows = settings.bptt + 1
             self.train_source = self.train_source[:rows]
             self.valid_source = self.valid_source[:rows]
@@ -126,7 +129,7 @@ class Trainer:
                 stack.callback(observer.close)
                 observer.start(self.summary())
             stack.enter_context(self._stopping_at_interrupt())
-            while self.position.epoch <= self.settings.epochs and not self._stop:
+            while self.position.epoch <= self.epochs and not self._stop:
                 started = time.perf_counter()
                 self.train_epoch()
                 if not self._stop:
@@ -222,6 +225,9 @@ class Trainer:
     @contextlib.contextmanager
     def _stopping_at_interrupt(self) -> Iterator[None]:
         """Ctrl-C ends training after the batch in progress, when the weights are whole."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python lets no other thread handle signals
+            return
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             self._stop = True
@@ -237,8 +243,6 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write the whole run to `path` (UserError if that can't be done)."""
         hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
-        optimizer = self.optimizer.state_dict()
-        velocity = optimizer.pop("velocity")
         save_checkpoint(
             path,
             Checkpoint(
@@ -247,10 +251,9 @@ class Trainer:
                 model={name: to_host(w) for name, w in self.model.state_dict().items()},
                 run={
                     "position": dataclasses.asdict(self.position),
-                    "optimizer": optimizer,
+                    "lr": self.optimizer.lr,
                     "random": random.get_state(),
                 },
-                optimizer={str(i): to_host(v) for i, v in enumerate(velocity) if v is not None},
                 hidden={str(i): to_host(h.data) for i, h in enumerate(hidden)},
             ),
         )
@@ -260,14 +263,8 @@ class Trainer:
         if checkpoint.vocabulary != self.vocabulary:
             raise UserError("the checkpoint was trained on a text with another vocabulary")
         self.model.load_state_dict(checkpoint.model)
+        self.optimizer.lr = checkpoint.run["lr"]
         xp = array_module(self.optimizer.params[0].data)
-        velocity = [checkpoint.optimizer.get(str(i)) for i in range(len(self.optimizer.params))]
-        self.optimizer.load_state_dict(
-            {
-                **checkpoint.run["optimizer"],
-                "velocity": [None if v is None else xp.asarray(v) for v in velocity],
-            }
-        )
         states = [Tensor(xp.asarray(h)) for _, h in sorted(checkpoint.hidden.items())]
         self.hidden = tuple(states) if len(states) > 1 else states[0]
         self.position = Position(**checkpoint.run["position"])
