@@ -18,7 +18,7 @@ import numpy as np
 
 from minigrad import Tensor, no_grad, random
 from minigrad.backend import Array, array_module, to_host
-from minigrad.optim import SGD, clip_grad_norm_
+from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
 from .batches import batchify, count_batches, get_batch
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -31,7 +31,7 @@ from .settings import EVAL_BATCH_SIZE, Settings
 
 def train_step(
     model: RNNModel,
-    optimizer: SGD,
+    optimizer: Optimizer,
     data: np.ndarray,
     target: np.ndarray,
     hidden: Hidden,

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from . import ops
 from .backend import Array, array_module
-from .ops import logistic, split
+from .ops import chunk, logistic
 from .tensor import Tensor
 
 Arrays = Sequence[Array]
@@ -122,7 +122,7 @@ class LSTM(Cell):
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         _, c = state
-        i, f, g, o = split(zx + zh, 4)
+        i, f, g, o = chunk(zx + zh, 4, axis=-1)
         i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
         c = f * c + i * g
         h = o * ops.tanh(c)
@@ -177,8 +177,8 @@ class GRU(Cell):
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         (h,) = state
-        rx, zx, nx = split(zx, 3)
-        rh, zh, nh = split(zh, 3)
+        rx, zx, nx = chunk(zx, 3, axis=-1)
+        rh, zh, nh = chunk(zh, 3, axis=-1)
         r, z = ops.sigmoid(rx + rh), ops.sigmoid(zx + zh)
         n = ops.tanh(nx + r * nh)
         return ((1 - z) * n + z * h,)

@@ -5,6 +5,8 @@ Names, argument order and defaults are those of torch.nn.functional.
 
 from __future__ import annotations
 
+import math
+
 from .backend import Array, array_module
 from .batch_norm import batch_norm
 from .convolution import conv2d, max_pool2d
@@ -34,26 +36,26 @@ __all__ = [
 ]
 
 
-def softmax(input: Tensor, axis: int = -1) -> Tensor:
+def softmax(input: Tensor, dim: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis."""
     x = input.data
-    y = array_module(x).exp(x - x.max(axis=axis, keepdims=True))  # the shift prevents overflow
-    y /= y.sum(axis=axis, keepdims=True)
+    y = array_module(x).exp(x - x.max(axis=dim, keepdims=True))  # the shift prevents overflow
+    y /= y.sum(axis=dim, keepdims=True)
 
     def backward(dy: Array) -> Array:
-        return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+        return y * (dy - (dy * y).sum(axis=dim, keepdims=True))
 
     return record(y, (input, backward))
 
 
-def log_softmax(input: Tensor, axis: int = -1) -> Tensor:
+def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """x - log(sum(exp(x))) along an axis."""
     xp = array_module(input.data)
-    y = input.data - input.data.max(axis=axis, keepdims=True)
-    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+    y = input.data - input.data.max(axis=dim, keepdims=True)
+    y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
 
     def backward(dy: Array) -> Array:
-        return dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True)
+        return dy - xp.exp(y) * dy.sum(axis=dim, keepdims=True)
 
     return record(y, (input, backward))
 
@@ -64,14 +66,15 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     input (..., in), weight (out, in), bias (out,); returns (..., out).
     """
     same_dtype("linear", input, weight, bias)
-    x, W = input.data.reshape(-1, input.shape[-1]), weight.data
+    rows = math.prod(input.shape[:-1])
+    x, W = input.data.reshape(rows, input.shape[-1]), weight.data
     y = x @ W.T
     if bias is not None:
         y += bias.data
     y = y.reshape(*input.shape[:-1], W.shape[0])
 
     def flat(dy: Array) -> Array:
-        return dy.reshape(-1, W.shape[0])
+        return dy.reshape(rows, W.shape[0])
 
     return record(
         y,
@@ -128,7 +131,7 @@ def dropout(
     if mask is None:
         axes = [axis % input.ndim for axis in shared]
         mask = keep_mask(tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p)
-    keep = array_module(input.data).asarray(mask)
+    keep = array_module(input.data).asarray(mask, dtype=bool)
     scale = 1 / (1 - p) if p < 1 else 0.0
     return mul(input, keep * input.dtype.type(scale))
 

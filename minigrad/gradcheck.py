@@ -60,18 +60,21 @@ def gradcheck(
     outputs = _as_list(fn(*inputs))
     upstream = [array_module(y.data).asarray(rng.standard_normal(y.shape)) for y in outputs]
 
-    def f() -> float:
-        pairs = zip(_as_list(fn(*inputs)), upstream, strict=True)
-        return float(sum((y.data * v).sum() for y, v in pairs))
+    magnitude = 0.0  # the largest that the terms of f have been, all together
 
-    magnitude = sum(float(abs(y.data * v).sum()) for y, v in zip(outputs, upstream, strict=True))
-    rounding = 16 * np.finfo(np.float64).eps * magnitude / eps
+    def f() -> float:
+        nonlocal magnitude
+        terms = [y.data * v for y, v in zip(_as_list(fn(*inputs)), upstream, strict=True)]
+        magnitude = max(magnitude, float(sum(abs(term).sum() for term in terms)))
+        return float(sum(term.sum() for term in terms))
+
     gradients = _gradients(outputs, upstream, [inputs[i] for i in checked])
     for i, gradient in zip(checked, gradients, strict=True):
         x = inputs[i].data
         directions = _random_directions(x.shape, rng) if fast_mode else _axes(x.shape)
         analytic = [float((gradient * d).sum()) for _, d in directions()]
         numeric = [_slope(f, x, d, eps) for _, d in directions()]
+        rounding = 16 * np.finfo(np.float64).eps * magnitude / eps
         floor = atol * max(map(abs, numeric), default=0.0) + rounding
         for (place, d), a, n in zip(directions(), analytic, numeric, strict=True):
             if not abs(a - n) <= rtol * abs(n) + floor:

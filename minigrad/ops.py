@@ -76,7 +76,10 @@ def pow(a: Any, b: Any) -> Tensor:
         xp = array_module(dy)
         return dy * y * xp.log(xp.where(xp.asarray(x) == 0, 1, x))
 
-    return record(y, (a, lambda dy: dy * p * x ** (p - 1)), (b, d_exponent))
+    def d_base(dy: Array) -> Array:
+        return dy * p * x ** (p - (p != 0))  # x⁰ is 1 everywhere: no slope, at 0 neither
+
+    return record(y, (a, d_base), (b, d_exponent))
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -189,7 +192,14 @@ def reshape(x: Any, shape: Sequence[int]) -> Tensor:
     return record(raw(x).reshape(shape), (x, lambda dy: dy.reshape(before)))
 
 
-def transpose(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged."""
+    order = list(range(x.ndim))
+    order[dim0], order[dim1] = order[dim1], order[dim0]
+    return permute(x, order)
+
+
+def permute(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order; without `axes`, reversed."""
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
     inverse = sorted(range(x.ndim), key=order.__getitem__)
@@ -214,10 +224,10 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     return record(x.data[index], (x, backward))
 
 
-def split(x: Tensor, sections: int, axis: int = -1) -> tuple[Tensor, ...]:
-    """x cut into `sections` equal parts along an axis (ValueError if it can't be)."""
+def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
+    """x cut into `chunks` equal parts along an axis (ValueError if it can't be)."""
     xp = array_module(x.data)
-    parts = xp.split(x.data, sections, axis=axis)
+    parts = xp.split(x.data, chunks, axis=axis)
     return record_joint(parts, [x], lambda *d_parts: [xp.concatenate(d_parts, axis=axis)])
 
 

@@ -117,7 +117,7 @@ class Tensor:
 
     @property
     def T(self) -> Tensor:
-        return ops.transpose(self)
+        return ops.permute(self)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -184,7 +184,7 @@ class Tensor:
                     "the gradient with respect to it: backward(grad)"
                 )
             return xp.ones_like(self.data)
-        grad = grad.data if isinstance(grad, Tensor) else xp.asarray(grad, dtype=self.dtype)
+        grad = xp.asarray(ops.raw(grad), dtype=self.dtype)
         if grad.shape != self.shape:
             raise ValueError(f"backward(): grad has shape {grad.shape}, the tensor {self.shape}")
         return grad
@@ -245,8 +245,11 @@ class Tensor:
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape[0] if isinstance(shape[0], tuple) else shape)
 
-    def transpose(self, *axes: Any) -> Tensor:
-        return ops.transpose(self, axes[0] if axes and isinstance(axes[0], tuple) else axes or None)
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return ops.transpose(self, dim0, dim1)
+
+    def permute(self, *axes: Any) -> Tensor:
+        return ops.permute(self, axes[0] if isinstance(axes[0], tuple) else axes)
 
     def exp(self) -> Tensor:
         return ops.exp(self)

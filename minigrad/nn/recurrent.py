@@ -207,6 +207,7 @@ class RecurrentCell(Module):
             state: Sequence[Tensor] = [Tensor(zeros)] * self.cell.states
         else:
             state = [hidden] if isinstance(hidden, Tensor) else hidden
+        same_dtype(type(self).__name__, input, *state)
         zx = F.linear(input, self.weight_ih, self.bias_ih)
         zh = F.linear(state[0], self.weight_hh, self.bias_hh)
         state = self.cell.equations(zx, zh, *state)

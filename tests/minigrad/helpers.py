@@ -1,0 +1,140 @@
+"""What several test files share: drawn arrays, and properties that every operation has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import Tensor
+
+# -------------------------------------------------------------------- drawing
+
+
+def shapes(min_dims: int = 0, max_dims: int = 3) -> st.SearchStrategy[tuple[int, ...]]:
+    """Small shapes, with axes of one element among them."""
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=1, max_side=3)
+
+
+def floats(low: float = -2.0, high: float = 2.0) -> st.SearchStrategy[float]:
+    """Zero among them, but nothing so small that a difference quotient's step dwarfs it."""
+    return st.floats(low, high).map(lambda x: round(x, 4))
+
+
+# Where a function is smooth: clear of a kink or a pole at zero by more than the step.
+NONZERO = floats(0.25, 2.0) | floats(-2.0, -0.25)
+POSITIVE = floats(0.25, 2.0)
+
+
+def arrays(
+    shape: Any, elements: st.SearchStrategy[float] | None = None, unique: bool = False
+) -> st.SearchStrategy[np.ndarray]:
+    """float64 arrays, every element drawn."""
+    elements = floats() if elements is None else elements
+    return hnp.arrays(np.float64, shape, elements=elements, fill=st.nothing(), unique=unique)
+
+
+def distinct(shape: Any) -> st.SearchStrategy[np.ndarray]:
+    """Arrays whose elements differ by at least 1/8, so that no step changes which is largest."""
+    return arrays(shape, st.integers(-200, 200).map(lambda n: n / 8), unique=True)
+
+
+# For long computations: values of no particular beauty, at one draw for all of them.
+generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def leaf(array: Any, dtype: Any = np.float64) -> Tensor:
+    """A tensor of its own that requires a gradient."""
+    return mg.tensor(np.array(array, dtype=dtype), requires_grad=True)
+
+
+def leaves(inputs: Iterable[Any], dtype: Any = np.float64) -> list[Any]:
+    """Arrays of floats as leaves; integers as they are."""
+    return [leaf(x, dtype) if np.asarray(x).dtype.kind == "f" else x for x in inputs]
+
+
+# -------------------------------------------------------------------- properties
+
+
+def first(outputs: Any) -> Tensor:
+    """The first tensor of a possibly nested output."""
+    return outputs if isinstance(outputs, Tensor) else first(outputs[0])
+
+
+def assert_gradients_are_sound(
+    fn: Callable[..., Any], inputs: Sequence[Any], parameters: Iterable[Tensor] = ()
+) -> None:
+    """What holds for the gradients of any operation, whatever their values.
+
+    They have their leaf's shape and dtype, share memory with nothing, come out the same from a
+    second walk through the graph, and getting them changes neither the inputs nor the upstream
+    gradient.
+    """
+    given = [x for x in [*inputs, *parameters] if isinstance(x, Tensor) and x.requires_grad]
+    before = [x.data.copy() for x in given]
+    y = first(fn(*inputs))
+    assert all(y.dtype == x.dtype for x in given), "the result has another dtype"
+    upstream = np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype)
+    kept = upstream.copy()
+
+    y.backward(upstream, retain_graph=True)
+    gradients = [x.grad for x in given]
+    for x, grad in zip(given, gradients, strict=True):
+        if grad is not None:
+            assert isinstance(grad, np.ndarray)
+            assert (grad.shape, grad.dtype) == (x.shape, x.dtype)
+    everything = [g for g in gradients if g is not None]
+    everything += [upstream, y.data, *(x.data for x in given)]
+    for i, grad in enumerate(g for g in gradients if g is not None):
+        for other in everything[i + 1 :]:
+            assert not np.shares_memory(grad, other), "a gradient is somebody else's array"
+
+    for x in given:
+        x.grad = None
+    y.backward(upstream)
+    for x, grad in zip(given, gradients, strict=True):
+        np.testing.assert_array_equal(x.grad, grad, err_msg="the second walk differs")
+    for x, values in zip(given, before, strict=True):
+        np.testing.assert_array_equal(x.data, values, err_msg="an input was changed")
+    np.testing.assert_array_equal(upstream, kept, err_msg="the upstream gradient was changed")
+
+
+def assert_as_torch(
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+    inputs: Sequence[Any],
+    parameters: Sequence[tuple[Any, Any]] = (),
+    tolerance: float = 1e-10,
+) -> None:
+    """The same outputs, and with the same upstream gradients the same gradients.
+
+    `parameters` are further pairs of leaves, ours and PyTorch's, to compare.
+    """
+    import torch
+
+    mine = leaves(inputs)
+    other = [torch.tensor(x, requires_grad=np.asarray(x).dtype.kind == "f") for x in inputs]
+    pairs = list(zip(_flat(ours(*mine)), _flat(theirs(*other)), strict=True))
+    rng = np.random.default_rng(1)
+    our_loss, their_loss = mg.tensor(0.0, dtype=np.float64), torch.tensor(0.0).double()
+    for y, t in pairs:
+        np.testing.assert_allclose(y.data, t.detach().numpy(), rtol=0, atol=tolerance)
+        v = rng.standard_normal(y.shape)
+        our_loss = our_loss + (y * v).sum()
+        their_loss = their_loss + (t * torch.tensor(v)).sum()
+    our_loss.backward()
+    their_loss.backward()
+    for x, t in [*zip(mine, other, strict=True), *parameters]:
+        if isinstance(x, Tensor) and x.requires_grad:
+            assert x.grad is not None and t.grad is not None
+            np.testing.assert_allclose(x.grad, t.grad.numpy(), rtol=0, atol=tolerance)
+
+
+def _flat(outputs: Any) -> list[Any]:
+    if isinstance(outputs, (tuple, list)):
+        return [y for part in outputs for y in _flat(part)]
+    return [outputs]

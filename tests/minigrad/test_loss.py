@@ -1,0 +1,233 @@
+"""The cross-entropy, alone and in one with the decoder."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import arrays, generators, leaf
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import Tensor
+from minigrad import functional as F
+
+
+def losses(logits: np.ndarray, target: np.ndarray, dtype: Any = np.float64) -> list[Any]:
+    """Both losses of the same logits, each with the leaf whose gradient is that of the logits."""
+    z, x = leaf(logits, dtype), leaf(logits, dtype)
+    identity = mg.tensor(np.eye(logits.shape[1], dtype=dtype))
+    return [
+        (F.cross_entropy(z, target), z),
+        (F.linear_cross_entropy(x, identity, None, target), x),
+    ]
+
+
+@given(logits=arrays((4, 3)), target=st.lists(st.integers(0, 2), min_size=4, max_size=4))
+def test_the_loss_is_minus_log_p(logits: np.ndarray, target: list[int]) -> None:
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for loss, z in losses(logits, np.array(target)):
+        assert loss.shape == ()
+        assert loss.item() == pytest.approx(-np.log(p[range(4), target]).mean(), abs=1e-12)
+        loss.backward()
+        np.testing.assert_allclose(z.grad, (p - np.eye(3)[target]) / 4, rtol=0, atol=1e-12)
+
+
+@given(logits=arrays((4, 3)), shift=st.integers(-100, 100))
+def test_the_loss_does_not_see_a_shift(logits: np.ndarray, shift: int) -> None:
+    target = np.array([0, 1, 2, 2])
+    shifted = losses(logits + shift, target)
+    for (loss, z), (other, other_z) in zip(losses(logits, target), shifted, strict=True):
+        assert other.item() == pytest.approx(loss.item(), abs=1e-12)
+        loss.backward()
+        other.backward()
+        np.testing.assert_allclose(other_z.grad, z.grad, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(z.grad.sum(axis=1), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_does_not_overflow(dtype: Any) -> None:
+    logits = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [-1e4, -1e4, -1e4]])
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for loss, z in losses(logits, np.array([0, 1, 2]), dtype):
+            loss.backward()
+            assert loss.dtype == z.grad.dtype == dtype
+            assert loss.item() == pytest.approx((0 + 2e4 + np.log(3)) / 3)
+            expected = np.array([[0, 0, 0], [1, -1, 0], [1 / 3, 1 / 3, -2 / 3]]) / 3
+            np.testing.assert_allclose(z.grad, expected, atol=1e-6)
+
+
+def test_a_class_of_probability_zero_counts_for_nothing() -> None:
+    z = leaf([[0.0, -np.inf, 0.0]])
+    loss = F.cross_entropy(z, np.array([2]))
+    loss.backward()
+    assert loss.item() == pytest.approx(np.log(2))
+    assert z.grad.tolist() == [[0.5, 0.0, -0.5]]
+
+
+def test_one_class_has_nothing_to_lose() -> None:
+    for loss, z in losses(np.ones((3, 1)), np.zeros(3, int)):
+        loss.backward()
+        assert loss.item() == 0
+        np.testing.assert_allclose(z.grad, 0, atol=1e-15)
+
+
+def test_the_gradient_scales_with_what_the_loss_counts() -> None:
+    target = np.array([1, 0])
+    for (loss, z), (thrice, other) in zip(
+        losses(np.eye(2), target), losses(np.eye(2), target), strict=True
+    ):
+        loss.backward()
+        (thrice * 3).backward()
+        np.testing.assert_allclose(other.grad, 3 * z.grad, rtol=1e-15)
+
+
+# -------------------------------------------------------------------- decoder and loss in one
+
+
+def decoder(rng: Any, N: int, H: int, V: int, bias: bool, dtype: Any = np.float64) -> list[Any]:
+    """Input, weight and bias (or None) as leaves."""
+    b = leaf(rng.standard_normal(V), dtype) if bias else None
+    return [leaf(rng.standard_normal((N, H)), dtype), leaf(rng.standard_normal((V, H)), dtype), b]
+
+
+def gradients(*inputs: Tensor | None) -> list[np.ndarray | None]:
+    return [None if x is None else x.grad for x in inputs]
+
+
+@given(
+    rng=generators,
+    N=st.integers(1, 80),
+    H=st.integers(1, 5),
+    V=st.integers(1, 60),
+    bias=st.booleans(),
+    scale=st.sampled_from([0.1, 1.0, 30.0]),
+)
+@example(np.random.default_rng(0), 701, 3, 5, True, 1.0)  # more rows than one block has
+@example(np.random.default_rng(0), 5, 3, 1200, True, 1.0)
+def test_in_one_or_in_two(rng: Any, N: int, H: int, V: int, bias: bool, scale: float) -> None:
+    """The same value and gradients, to rounding, also where targets repeat or never occur."""
+    one = decoder(rng, N, H, V, bias)
+    one[1].data *= scale
+    two = [None if x is None else leaf(x.data) for x in one]
+    target = rng.integers(0, V, N)
+    loss = F.linear_cross_entropy(*one, target)
+    expected = F.cross_entropy(F.linear(*two), target)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12, abs=1e-12)
+    loss.backward()
+    expected.backward()
+    for mine, other in zip(gradients(*one), gradients(*two), strict=True):
+        if other is not None:
+            np.testing.assert_allclose(mine, other, rtol=0, atol=1e-12 * scale)
+
+
+def test_single_precision_is_kept_and_is_close() -> None:
+    rng = np.random.default_rng(0)
+    double = decoder(rng, 60, 8, 300, True)
+    single = [leaf(x.data, np.float32) for x in double]
+    target = rng.integers(0, 300, 60)
+    for inputs in (double, single):
+        F.linear_cross_entropy(*inputs, target).backward()
+    for mine, exact in zip(gradients(*single), gradients(*double), strict=True):
+        assert mine.dtype == np.float32
+        np.testing.assert_allclose(mine, exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_requires_no_gradient_gets_none(frozen: int) -> None:
+    rng, target = np.random.default_rng(0), np.array([1, 3, 0])
+    inputs = decoder(rng, 3, 2, 4, True)
+    F.linear_cross_entropy(*inputs, target).backward()
+    others = [mg.tensor(x.data, requires_grad=i != frozen) for i, x in enumerate(inputs)]
+    F.linear_cross_entropy(*others, target).backward()
+    for i, (x, other) in enumerate(zip(inputs, others, strict=True)):
+        if i == frozen:
+            assert other.grad is None
+        else:
+            np.testing.assert_array_equal(x.grad, other.grad)
+
+
+def test_losses_that_live_at_once_do_not_disturb_each_other() -> None:
+    """Two forward passes before two backward ones, in either order, and held gradients."""
+    rng, target = np.random.default_rng(0), np.arange(30) % 7
+    batches = [decoder(rng, 30, 4, 7, True) for _ in range(3)]
+    expected = []
+    for inputs in batches:
+        F.linear_cross_entropy(*inputs, target).backward()
+        expected.append([g.copy() for g in gradients(*inputs)])
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
+        for inputs in batches:
+            for x in inputs:
+                x.zero_grad()
+        living = [F.linear_cross_entropy(*inputs, target) for inputs in batches]
+        for i in order:
+            living[i].backward()
+        for inputs, wanted in zip(batches, expected, strict=True):
+            for mine, gradient in zip(gradients(*inputs), wanted, strict=True):
+                np.testing.assert_array_equal(mine, gradient)
+
+
+def test_losses_in_two_threads_do_not_disturb_each_other() -> None:
+    def train(seed: int) -> list[np.ndarray | None]:
+        rng = np.random.default_rng(seed)
+        inputs = decoder(rng, 120, 16, 200, True)
+        for _ in range(20):
+            F.linear_cross_entropy(*inputs, np.arange(120)).backward()
+        return gradients(*inputs)
+
+    alone = [train(seed) for seed in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, range(4)))
+    for one, other in zip(alone, together, strict=True):
+        for mine, gradient in zip(one, other, strict=True):
+            np.testing.assert_array_equal(mine, gradient)
+
+
+def test_dtypes_that_differ_are_refused() -> None:
+    x, weight, bias = decoder(np.random.default_rng(0), 2, 3, 4, True)
+    with pytest.raises(TypeError, match=r"float32.*float64"):
+        F.linear_cross_entropy(leaf(x.data, np.float32), weight, bias, np.array([0, 1]))
+    with pytest.raises(TypeError, match=r"float64.*float32"):
+        F.linear_cross_entropy(x, weight, leaf(bias.data, np.float32), np.array([0, 1]))
+
+
+# -------------------------------------------------------------------- targets
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_targets_are_any_integers_as_array_or_tensor(dtype: Any) -> None:
+    target = np.array([2, 0], dtype)
+    for wrapped in (target, mg.tensor(target)):
+        for loss, _ in losses(np.eye(2, 3), wrapped):
+            assert loss.item() == pytest.approx(np.log(np.e + 2))
+
+
+@pytest.mark.parametrize("target", [[0, 3], [-1, 0]])
+def test_a_target_that_is_no_class_is_refused(target: list[int]) -> None:
+    wrong = next(str(t) for t in target if not 0 <= t < 3)
+    for function in range(2):
+        with pytest.raises(IndexError, match=rf"{wrong}\b.*3 classes"):
+            losses_of(function, np.eye(2, 3), np.array(target))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1), ()])
+def test_targets_must_be_one_a_row(shape: tuple[int, ...]) -> None:
+    for function in range(2):
+        with pytest.raises(ValueError, match="2 rows"):
+            losses_of(function, np.eye(2, 3), np.zeros(shape, int))
+
+
+def losses_of(function: int, logits: np.ndarray, target: np.ndarray) -> Tensor:
+    """One of the two losses alone, so that each has to refuse by itself."""
+    if function == 0:
+        return F.cross_entropy(mg.tensor(logits), target)
+    identity = mg.tensor(np.eye(logits.shape[1]))
+    return F.linear_cross_entropy(mg.tensor(logits), identity, None, target)
+
+
+def test_an_unknown_reduction_is_refused() -> None:
+    with pytest.raises(ValueError, match="'none'"):
+        F.cross_entropy(leaf(np.eye(2)), np.array([0, 1]), reduction="none")

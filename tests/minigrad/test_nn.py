@@ -1,0 +1,501 @@
+"""The layers: gradients as finite differences', everything as PyTorch's; and what Module does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from helpers import assert_as_torch, assert_gradients_are_sound, generators, leaf, leaves
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import Tensor, gradcheck, nn
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+SIZES = st.integers(1, 3)
+
+
+class Case(NamedTuple):
+    """A layer, PyTorch's of the same, made from its module, and inputs for both."""
+
+    layer: nn.Module
+    theirs: Callable[[Any], Any] | None
+    inputs: Sequence[np.ndarray]
+
+
+def call(layer: Any) -> Callable[..., Any]:
+    """The layer as a function of its input and any states, an LSTM's as a pair."""
+
+    def function(x: Any, *state: Any) -> Any:
+        mg.manual_seed(0)  # the same units dropped at every call
+        hidden = state if len(state) > 1 else state[0] if state else None
+        return layer(x) if hidden is None else layer(x, hidden)
+
+    return function
+
+
+def sized(draw: Draw, *shape: int) -> np.ndarray:
+    """Numbers of no particular beauty, all clear of ReLU's kink and of each other."""
+    size = int(np.prod(shape))
+    steps = draw(generators).permutation(size) - (size - 1) / 2 + 0.25
+    return 2 * steps.reshape(shape) / size
+
+
+def spread(layer: nn.Module, draw: Draw) -> nn.Module:
+    """Other weights than the first ones, biases of which may all be zero."""
+    rng = draw(generators)
+    for parameter in layer.double().parameters():
+        parameter.data[...] = rng.uniform(-1, 1, parameter.shape)
+    return layer
+
+
+def linear(draw: Draw) -> Case:
+    I, O, bias = draw(SIZES), draw(SIZES), draw(st.booleans())
+    lead = draw(st.lists(SIZES, max_size=2))
+    return Case(
+        spread(nn.Linear(I, O, bias=bias), draw),
+        lambda torch: torch.nn.Linear(I, O, bias=bias),
+        [sized(draw, *lead, I)],
+    )
+
+
+def embedding(draw: Draw) -> Case:
+    V, E = draw(SIZES), draw(SIZES)
+    ids = draw(generators).integers(0, V, draw(st.lists(SIZES, max_size=2)))
+    return Case(
+        spread(nn.Embedding(V, E), draw), lambda torch: torch.nn.Embedding(V, E), [np.array(ids)]
+    )
+
+
+def recurrent(name: str, **how: Any) -> Any:
+    """Any number of layers, with a state and from zero; dropout only where it is off."""
+
+    def case(draw: Draw) -> Case:
+        T, B, I, H = (draw(SIZES) for _ in range(4))
+        layers, bptt = draw(st.integers(1, 3)), draw(st.sampled_from(["manual", "autograd"]))
+        dropout = draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0
+        states = draw(st.sampled_from([0, 2 if name == "LSTM" else 1]))
+        layer = getattr(nn, name)(I, H, layers, dropout=dropout, bptt=bptt, **how)
+        return Case(
+            spread(layer, draw).train(not dropout),
+            lambda torch: getattr(torch.nn, name)(I, H, layers, dropout=dropout, **how),
+            [sized(draw, T, B, I), *(sized(draw, layers, B, H) for _ in range(states))],
+        )
+
+    return case
+
+
+def cell(name: str, **how: Any) -> Any:
+    def case(draw: Draw) -> Case:
+        B, I, H = (draw(SIZES) for _ in range(3))
+        states = draw(st.sampled_from([0, 2 if name == "LSTMCell" else 1]))
+        return Case(
+            spread(getattr(nn, name)(I, H, **how), draw),
+            lambda torch: getattr(torch.nn, name)(I, H, **how),
+            [sized(draw, B, I), *(sized(draw, B, H) for _ in range(states))],
+        )
+
+    return case
+
+
+def batch_norm(dims: int) -> Any:
+    """In training and not; of more than one value per channel."""
+
+    def case(draw: Draw) -> Case:
+        C = draw(SIZES)
+        shape = (draw(st.integers(3, 4)), C, *(draw(SIZES) for _ in range(dims)))
+        name = f"BatchNorm{max(dims, 1)}d"
+        layer = spread(getattr(nn, name)(C), draw)
+        rng = draw(generators)
+        layer.running_mean.data[...] = rng.standard_normal(C)
+        layer.running_var.data[...] = rng.uniform(0.5, 2, C)
+        return Case(
+            layer.train(draw(st.booleans())),
+            lambda torch: getattr(torch.nn, name)(C),
+            [sized(draw, *shape)],
+        )
+
+    return case
+
+
+def images(draw: Draw) -> np.ndarray:
+    return sized(draw, draw(SIZES), draw(SIZES), draw(st.integers(3, 5)), draw(st.integers(3, 5)))
+
+
+def conv2d(draw: Draw) -> Case:
+    x, O = images(draw), draw(SIZES)
+    kernel, stride = (draw(SIZES), draw(SIZES)), (draw(SIZES), draw(SIZES))
+    padding, bias = draw(st.integers(0, 2)), draw(st.booleans())
+    return Case(
+        spread(nn.Conv2d(x.shape[1], O, kernel, stride, padding, bias=bias), draw),
+        lambda torch: torch.nn.Conv2d(x.shape[1], O, kernel, stride, padding, bias=bias),
+        [x],
+    )
+
+
+def max_pool2d(draw: Draw) -> Case:
+    kernel = (draw(st.integers(2, 3)), draw(st.integers(2, 3)))
+    how = (kernel, draw(st.none() | SIZES), draw(st.integers(0, 1)))
+    return Case(nn.MaxPool2d(*how), lambda torch: torch.nn.MaxPool2d(*how), [images(draw)])
+
+
+def plain(name: str) -> Any:
+    return lambda draw: Case(
+        getattr(nn, name)(), lambda torch: getattr(torch.nn, name)(), [images(draw)]
+    )
+
+
+def sequential(draw: Draw) -> Case:
+    return Case(
+        spread(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)), draw),
+        lambda torch: torch.nn.Sequential(
+            torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2)
+        ),
+        [sized(draw, 2, 2)],
+    )
+
+
+def dropout(name: str, dims: int) -> Any:
+    """Units dropped by chance, which PyTorch would not hit."""
+    return lambda draw: Case(getattr(nn, name)(0.4), None, [sized(draw, *[2] * dims)])
+
+
+def certain_dropout(name: str, dims: int) -> Any:
+    def case(draw: Draw) -> Case:
+        p, training = draw(st.sampled_from([(0.0, True), (1.0, True), (0.4, False)]))
+        layer = getattr(nn, name)(p).train(training)
+        return Case(layer, lambda torch: getattr(torch.nn, name)(p), [sized(draw, *[2] * dims)])
+
+    return case
+
+
+# The first word is the layer's name; after it, which of its uses.
+CASES = {
+    "Linear": linear,
+    "Embedding": embedding,
+    "RNN tanh": recurrent("RNN", nonlinearity="tanh"),
+    "RNN relu": recurrent("RNN", nonlinearity="relu"),
+    "LSTM": recurrent("LSTM"),
+    "GRU": recurrent("GRU"),
+    "RNNCell tanh": cell("RNNCell", nonlinearity="tanh"),
+    "RNNCell relu": cell("RNNCell", nonlinearity="relu"),
+    "LSTMCell": cell("LSTMCell"),
+    "GRUCell": cell("GRUCell"),
+    "Dropout": dropout("Dropout", 2),
+    "Dropout without chance": certain_dropout("Dropout", 2),
+    "Dropout1d": dropout("Dropout1d", 3),
+    "Dropout1d without chance": certain_dropout("Dropout1d", 3),
+    "Dropout2d": dropout("Dropout2d", 4),
+    "Dropout2d without chance": certain_dropout("Dropout2d", 4),
+    "BatchNorm1d": batch_norm(0),
+    "BatchNorm1d sequences": batch_norm(1),
+    "BatchNorm2d": batch_norm(2),
+    "Conv2d": conv2d,
+    "MaxPool2d": max_pool2d,
+    "ReLU": plain("ReLU"),
+    "Tanh": plain("Tanh"),
+    "Flatten": plain("Flatten"),
+    "Sequential": sequential,
+}
+
+each_case = pytest.mark.parametrize("name", CASES)
+few = settings(max_examples=8)
+
+
+def test_every_layer_is_in_the_table() -> None:
+    assert set(nn.__all__) - {"Module", "Parameter"} == {case.split()[0] for case in CASES}
+
+
+@each_case
+@few
+@given(data=st.data())
+def test_gradient_is_the_finite_difference(name: str, data: st.DataObject) -> None:
+    """With respect to the input, the states, and every parameter."""
+    case = CASES[name](data.draw)
+    inputs, function = leaves(case.inputs), call(case.layer)
+    given_to = [*inputs, *case.layer.parameters()]
+    assert gradcheck(lambda *xs: function(*xs[: len(inputs)]), given_to)
+
+
+@each_case
+@few
+@given(data=st.data())
+def test_values_and_gradients_are_pytorchs(name: str, data: st.DataObject) -> None:
+    """With the same weights under the same names, gates in the same order."""
+    torch = pytest.importorskip("torch")
+    case = CASES[name](data.draw)
+    if case.theirs is None:
+        return
+    theirs = case.theirs(torch).double().train(case.layer.training)
+    theirs.load_state_dict({k: torch.tensor(v) for k, v in case.layer.state_dict().items()})
+    named = dict(theirs.named_parameters())
+    pairs = [(parameter, named[name]) for name, parameter in case.layer.named_parameters()]
+    assert len(pairs) == len(named)
+    assert_as_torch(call(case.layer), call(theirs), case.inputs, pairs)
+    after = case.layer.state_dict()
+    for name, value in theirs.state_dict().items():  # running estimates too
+        np.testing.assert_allclose(after[name], value.numpy(), rtol=0, atol=1e-10)
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@few
+@given(data=st.data())
+def test_gradients_are_sound(name: str, dtype: Any, data: st.DataObject) -> None:
+    case = CASES[name](data.draw)
+    layer = case.layer.float() if dtype == np.float32 else case.layer.double()
+    assert_gradients_are_sound(call(layer), leaves(case.inputs, dtype), layer.parameters())
+
+
+# -------------------------------------------------------------------- dtypes and shapes
+
+FLOAT_LAYERS = {
+    "Linear": (lambda: nn.Linear(2, 3), (4, 2)),
+    "RNN": (lambda: nn.RNN(2, 3), (5, 4, 2)),
+    "LSTM": (lambda: nn.LSTM(2, 3), (5, 4, 2)),
+    "GRU": (lambda: nn.GRU(2, 3, bptt="autograd"), (5, 4, 2)),
+    "RNNCell": (lambda: nn.RNNCell(2, 3), (4, 2)),
+    "LSTMCell": (lambda: nn.LSTMCell(2, 3), (4, 2)),
+    "GRUCell": (lambda: nn.GRUCell(2, 3), (4, 2)),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(2), (4, 2)),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, 2), (1, 2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", FLOAT_LAYERS)
+def test_an_input_of_another_dtype_is_refused(name: str) -> None:
+    make, shape = FLOAT_LAYERS[name]
+    layer = make()
+    with pytest.raises(TypeError, match=r"float64.*float32"):
+        layer(mg.tensor(np.ones(shape)))
+    with pytest.raises(TypeError, match=r"float32.*float64"):
+        layer.double()(mg.tensor(np.ones(shape, np.float32)))
+
+
+@pytest.mark.parametrize("bptt", ["manual", "autograd"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_state_of_another_dtype_is_refused(bptt: str, which: int) -> None:
+    states = [mg.tensor(np.zeros((1, 4, 3), np.float32)) for _ in range(2)]
+    states[which] = mg.tensor(np.zeros((1, 4, 3)))
+    with pytest.raises(TypeError, match=r"float32.*float64"):
+        nn.LSTM(2, 3, bptt=bptt)(mg.tensor(np.zeros((5, 4, 2), np.float32)), tuple(states))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_cells_state_of_another_dtype_is_refused(which: int) -> None:
+    states = [mg.tensor(np.zeros((4, 3), np.float32)) for _ in range(2)]
+    states[which] = mg.tensor(np.zeros((4, 3)))
+    with pytest.raises(TypeError, match=r"float(32|64).*float(64|32)"):
+        nn.LSTMCell(2, 3)(mg.tensor(np.zeros((4, 2), np.float32)), tuple(states))
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (5, 4, 3), (0, 4, 2), (5, 4, 2, 1)])
+def test_recurrent_layers_say_which_input_they_take(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"GRU.*\(T, B, 2\)"):
+        nn.GRU(2, 3)(mg.tensor(np.ones(shape, np.float32)))
+
+
+@pytest.mark.parametrize(
+    "shapes", [[(1, 4, 3)], [(4, 3)] * 2, [(2, 4, 3)] * 2, [(1, 4, 2)] * 2, [(1, 1, 3)] * 2]
+)
+def test_recurrent_layers_say_which_state_they_take(shapes: list[tuple[int, ...]]) -> None:
+    state = tuple(mg.tensor(np.ones(shape, np.float32)) for shape in shapes)
+    with pytest.raises(ValueError, match=r"LSTM.*2 of \(1, 4, 3\)"):
+        nn.LSTM(2, 3)(mg.tensor(np.ones((5, 4, 2), np.float32)), state)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.RNN(2, 3, nonlinearity="sine"), "'sine'"),
+        (lambda: nn.RNNCell(2, 3, nonlinearity="sine"), "'sine'"),
+        (lambda: nn.LSTM(2, 3, bptt="guess"), "'guess'"),
+        (lambda: nn.LSTM(2, 0), "hidden_size=0"),
+        (lambda: nn.GRU(0, 3), "input_size=0"),
+        (lambda: nn.GRU(2, 3, num_layers=0), "num_layers=0"),
+        (lambda: nn.GRUCell(2, 0), "hidden_size=0"),
+        (lambda: nn.LSTM(2, 3, 2, dropout=1.5), "1.5"),
+        (lambda: nn.Dropout(-0.1), "-0.1"),
+        (lambda: nn.Dropout(1.1), "1.1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# -------------------------------------------------------------------- dropout
+
+
+def test_dropout_is_the_identity_in_evaluation() -> None:
+    layer, x = nn.Dropout(0.5), leaf(np.ones(1000))
+    assert (layer(x).data == 0).any()
+    assert layer.eval()(x).data.tolist() == x.data.tolist()
+    assert (layer.train()(x).data == 0).any()
+
+
+@pytest.mark.parametrize("bptt", ["manual", "autograd"])
+def test_dropout_acts_between_recurrent_layers_and_not_after_the_last(bptt: str) -> None:
+    """With p = 1 the second layer sees zeros, and its output comes out whole."""
+    layer = nn.GRU(2, 3, 2, dropout=1.0, bptt=bptt)
+    second = nn.GRU(3, 3, bptt=bptt)
+    second.load_state_dict(
+        {k.replace("_l1", "_l0"): v for k, v in layer.state_dict().items() if "_l1" in k}
+    )
+    x = mg.tensor(np.random.default_rng(0).standard_normal((4, 2, 2)).astype(np.float32))
+    output, last = layer(x)
+    np.testing.assert_array_equal(output.data, second(mg.tensor(np.zeros((4, 2, 3), "f4")))[0].data)
+    np.testing.assert_array_equal(last.data[1], output.data[-1])
+    one, _ = nn.GRU(2, 3, 1, dropout=1.0)(x)
+    assert one.data.all()
+    evaluated, _ = layer.eval()(x)
+    assert (evaluated.data != output.data).any()
+
+
+# -------------------------------------------------------------------- first weights
+
+
+@pytest.mark.parametrize(
+    ("make", "bound"),
+    [
+        (lambda: nn.Linear(25, 400), 1 / 5),
+        (lambda: nn.LSTM(100, 25, 2), 1 / 5),
+        (lambda: nn.GRUCell(100, 25), 1 / 5),
+        (lambda: nn.RNN(100, 25, nonlinearity="relu"), 1 / 5),
+    ],
+)
+def test_first_weights_are_uniform_within_the_bound(make: Any, bound: float) -> None:
+    for parameter in make().parameters():
+        assert parameter.dtype == np.float32
+        assert abs(parameter.data).max() <= bound
+        assert abs(parameter.data).max() > 0.9 * bound
+        if parameter.size > 1000:
+            assert abs(parameter.data.mean()) < 0.05 * bound
+            assert parameter.data.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+
+
+def test_first_embeddings_are_standard_normal() -> None:
+    weight = nn.Embedding(100, 100).weight.data
+    assert weight.mean() == pytest.approx(0, abs=0.05)
+    assert weight.std() == pytest.approx(1, abs=0.05)
+
+
+def test_parameters_are_made_in_the_default_dtype() -> None:
+    mg.set_default_dtype("float64")
+    assert {p.dtype for p in nn.LSTM(2, 3).parameters()} == {np.dtype("float64")}
+    mg.set_default_dtype(np.float32)
+    assert nn.Embedding(2, 3).weight.dtype == np.float32
+
+
+# -------------------------------------------------------------------- Module
+
+
+class Tied(nn.Module):
+    """An encoder and a decoder with one weight, and a layer inside a layer."""
+
+    def __init__(self) -> None:
+        self.encoder = nn.Embedding(5, 3)
+        self.inner = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+        self.decoder = nn.Linear(3, 5)
+        self.decoder.weight = self.encoder.weight
+        self.scale = nn.Parameter(np.ones(1, np.float32))
+        self.note = "not a parameter"
+
+    def forward(self, ids: Any) -> Tensor:
+        return self.decoder(self.inner(self.encoder(ids))) * self.scale
+
+
+def test_names_follow_the_attributes() -> None:
+    model = Tied()
+    inner = ["inner.0.weight", "inner.0.bias"]
+    names = ["scale", "encoder.weight", *inner, "decoder.weight", "decoder.bias"]
+    assert list(model.state_dict()) == names
+    assert [name for name, _ in model.named_parameters()] == [
+        name for name in names if name != "decoder.weight"
+    ]
+    assert len(list(model.parameters())) == 5
+    assert [name for name, _ in nn.LSTM(2, 3, 2).named_parameters()] == [
+        f"{kind}_{source}_l{k}"
+        for k in (0, 1)
+        for kind in ("weight", "bias")
+        for source in ("ih", "hh")
+    ]
+
+
+def test_a_shared_parameter_is_one_array_with_one_gradient() -> None:
+    model = Tied()
+    state = model.state_dict()
+    assert state["encoder.weight"] is state["decoder.weight"]
+    model.eval()(np.array([1, 2])).sum().backward()
+    assert model.encoder.weight.grad is model.decoder.weight.grad
+    assert model.encoder.weight.grad.all()  # the decoder's rows, and two of the encoder's
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_conversion_keeps_what_is_shared_and_forgets_gradients() -> None:
+    model = Tied()
+    model(np.array([1, 2])).sum().backward()
+    assert model.double() is model
+    assert {p.dtype for p in model.parameters()} == {np.dtype("float64")}
+    assert all(p.grad is None for p in model.parameters())
+    assert model.decoder.weight is model.encoder.weight
+    assert {p.dtype for p in model.float().parameters()} == {np.dtype("float32")}
+
+
+def test_training_mode_reaches_every_module_inside() -> None:
+    model = Tied()
+    assert all(m.training for m in model.modules())
+    assert model.eval() is model
+    assert not any(m.training for m in model.modules())
+    assert model.train() is model
+    assert all(m.training for m in model.modules())
+    assert not model.train(False).inner.training
+
+
+def test_loading_copies_values_into_the_parameters_own_arrays_and_dtype() -> None:
+    model, source = Tied(), {k: np.ones_like(v, float) for k, v in Tied().state_dict().items()}
+    source["scale"] = mg.tensor(source["scale"])  # a tensor does as well
+    own = model.encoder.weight.data
+    model.load_state_dict(source)
+    assert model.encoder.weight.data is own
+    assert own.dtype == np.float32
+    assert (own == 1).all()
+    assert not np.shares_memory(model.decoder.bias.data, source["decoder.bias"])
+    assert model.encoder.weight.requires_grad
+
+
+def test_loading_names_everything_that_is_wrong_and_changes_nothing() -> None:
+    model = Tied()
+    before = {k: v.copy() for k, v in model.state_dict().items()}
+    state = {k: v + 1 for k, v in before.items()}
+    del state["scale"], state["inner.0.bias"]
+    state |= {"extra": np.ones(1), "decoder.bias": np.ones(4), "inner.0.weight": np.ones((3, 2))}
+    with pytest.raises(ValueError, match="load_state_dict") as caught:
+        model.load_state_dict(state)
+    message = str(caught.value)
+    for name in ("scale", "inner.0.bias", "extra", "decoder.bias", "inner.0.weight"):
+        assert name in message
+    for part in ("missing", "unexpected", "(4,)", "(5,)", "(3, 2)", "(3, 3)"):
+        assert part in message
+    assert "encoder" not in message
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_loading_part_of_a_model_is_possible_when_asked_for() -> None:
+    model = Tied()
+    kept = model.encoder.weight.data.copy()
+    model.load_state_dict({"scale": np.full(1, 7.0), "extra": np.ones(1)}, strict=False)
+    assert model.scale.data == 7
+    np.testing.assert_array_equal(model.encoder.weight.data, kept)
+    with pytest.raises(ValueError, match="scale"):
+        model.load_state_dict({"scale": np.ones(2)}, strict=False)
+
+
+def test_a_module_says_when_it_does_nothing() -> None:
+    with pytest.raises(NotImplementedError):
+        nn.Module()(1)

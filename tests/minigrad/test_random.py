@@ -1,0 +1,114 @@
+"""Seeds: the same one gives the same draws, in every thread by itself."""
+
+from __future__ import annotations
+
+import json
+import random as python_random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from helpers import leaf
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn, random
+
+DRAWS: dict[str, Callable[[], np.ndarray]] = {
+    "dropout": lambda: F.dropout(leaf(np.ones(50))).data,
+    "linear": lambda: nn.Linear(5, 10).bias.data,
+    "embedding": lambda: nn.Embedding(5, 10).weight.data,
+    "recurrent": lambda: nn.LSTM(2, 3).weight_hh_l0.data,
+    "cell": lambda: nn.GRUCell(2, 3).weight_ih.data,
+    "uniform": lambda: random.uniform(-1, 1, (50,)),
+    "normal": lambda: random.normal((50,)),
+    "mask": lambda: random.keep_mask((50,), 0.5),
+}
+each_draw = pytest.mark.parametrize("name", DRAWS)
+
+
+@each_draw
+def test_a_seed_repeats_every_draw(name: str) -> None:
+    mg.manual_seed(7)
+    first, second = DRAWS[name](), DRAWS[name]()
+    mg.manual_seed(7)
+    np.testing.assert_array_equal(DRAWS[name](), first)
+    np.testing.assert_array_equal(DRAWS[name](), second)
+    assert (first != second).any()
+    mg.manual_seed(8)
+    assert (DRAWS[name]() != first).any()
+
+
+@each_draw
+def test_other_generators_are_neither_asked_nor_moved(name: str) -> None:
+    mg.manual_seed(7)
+    first = DRAWS[name]()
+    np.random.seed(1)
+    python_random.seed(1)
+    expected = np.random.random(), python_random.random()
+    np.random.seed(1)
+    python_random.seed(1)
+    mg.manual_seed(7)
+    np.testing.assert_array_equal(DRAWS[name](), first)
+    assert (np.random.random(), python_random.random()) == expected
+
+
+@each_draw
+def test_a_state_kept_as_text_goes_on_where_it_was(name: str) -> None:
+    mg.manual_seed(7)
+    DRAWS[name]()
+    text = json.dumps(random.get_state())
+    expected = DRAWS[name]()
+    mg.manual_seed(8)
+    random.set_state(json.loads(text))
+    np.testing.assert_array_equal(DRAWS[name](), expected)
+
+
+def test_a_state_is_a_snapshot() -> None:
+    state = random.get_state()
+    before = json.dumps(state)
+    random.normal((3,))
+    assert json.dumps(state) == before
+
+
+def test_each_thread_has_a_generator_of_its_own() -> None:
+    """Two that draw in turn get what each would get alone."""
+    meeting = threading.Barrier(2)
+
+    def draw(seed: int) -> list[np.ndarray]:
+        mg.manual_seed(seed)
+        draws = []
+        for _ in range(20):
+            meeting.wait(10)
+            draws.append(DRAWS["dropout"]())
+        return draws
+
+    mg.manual_seed(3)
+    mine = random.normal((5,))
+    mg.manual_seed(3)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(draw, [1, 2]))
+    np.testing.assert_array_equal(random.normal((5,)), mine)
+    for seed, draws in zip([1, 2], together, strict=True):
+        mg.manual_seed(seed)
+        for drawn in draws:
+            np.testing.assert_array_equal(DRAWS["dropout"](), drawn)
+
+
+def test_draws_have_the_range_and_the_dtype_asked_for() -> None:
+    drawn = random.uniform(-2.0, 3.0, (100, 100))
+    assert drawn.dtype == np.float32
+    assert -2 <= drawn.min() < -1.9
+    assert 2.9 < drawn.max() <= 3
+    assert random.normal((100, 100)).std() == pytest.approx(1, abs=0.05)
+    mg.set_default_dtype(np.float64)
+    assert random.uniform(0.0, 1.0, (2,)).dtype == random.normal((2,)).dtype == np.float64
+
+
+@pytest.mark.parametrize(("p", "kept"), [(0.0, 1.0), (0.25, 0.75), (1.0, 0.0)])
+def test_a_mask_keeps_the_share_that_is_not_dropped(p: float, kept: float) -> None:
+    mask = random.keep_mask((200, 100), p)
+    assert mask.dtype == bool
+    assert mask.mean() == pytest.approx(kept, abs=0.02 if 0 < p < 1 else 0)
