@@ -78,8 +78,8 @@ def current_module() -> ModuleType:
 
 
 def array_module(array: Array) -> ModuleType:
-    """The module that `array` belongs to: NumPy or CuPy."""
-    return np if isinstance(array, (np.ndarray, np.generic)) else _load_cupy()
+    """The module that `array` belongs to: NumPy or CuPy. Python's numbers are NumPy's."""
+    return np if isinstance(array, np.ndarray | np.generic | int | float) else _load_cupy()
 
 
 def to_host(array: Array) -> np.ndarray:

@@ -38,7 +38,7 @@ def cross_entropy(input: Tensor, target: Tensor | Array, reduction: str = "mean"
     _check_targets(targets, N, V)
     xp = array_module(input.data)
     rows = xp.arange(N)
-    scale = 1 / N if reduction == "mean" else 1.0
+    count = N if reduction == "mean" else 1
 
     log_p = input.data - input.data.max(axis=1, keepdims=True)
     log_p -= xp.log(xp.exp(log_p).sum(axis=1, keepdims=True))
@@ -46,10 +46,10 @@ def cross_entropy(input: Tensor, target: Tensor | Array, reduction: str = "mean"
     def backward(dy: Array) -> Array:
         d_logits = xp.exp(log_p)
         d_logits[rows, targets] -= 1
-        d_logits *= dy * scale
+        d_logits *= dy / count
         return d_logits
 
-    return record(-log_p[rows, targets].sum() * scale, (input, backward))
+    return record(-log_p[rows, targets].sum() / count, (input, backward))
 
 
 def linear_cross_entropy(

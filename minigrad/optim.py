@@ -26,7 +26,7 @@ class Optimizer:
         self.params = _unique(params)
         self.lr = lr
         self.weight_decay = weight_decay
-        self.steps = 0
+        self.steps = [0] * len(self.params)  # each parameter's own: it may lack a gradient
         # For each slot one array a parameter, made at its first step.
         self.kept: dict[str, list[Array | None]] = {
             slot: [None] * len(self.params) for slot in self.slots
@@ -34,10 +34,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter against its gradient."""
-        self.steps += 1
         for i, p in enumerate(self.params):
             if p.grad is None:
                 continue
+            self.steps[i] += 1
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             p.data -= self.update(i, g)
 
@@ -51,9 +51,9 @@ class Optimizer:
             p.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """The learning rate, the step count, and the kept arrays in the parameters' order."""
+        """The learning rate, and in the parameters' order step counts and kept arrays."""
         kept = {slot: list(arrays) for slot, arrays in self.kept.items()}
-        return {"lr": self.lr, "steps": self.steps, **kept}
+        return {"lr": self.lr, "steps": list(self.steps), **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was called.
@@ -66,7 +66,7 @@ class Optimizer:
                     f"{type(self).__name__}: a state with {len(state.get(slot, ()))} arrays "
                     f"of {slot}, for {len(self.params)} parameters"
                 )
-        self.lr, self.steps = state["lr"], state["steps"]
+        self.lr, self.steps = state["lr"], list(state["steps"])
         self.kept = {slot: list(state[slot]) for slot in self.slots}
 
 
@@ -114,12 +114,13 @@ class Adam(Optimizer):
         self.eps = eps
 
     def update(self, i: int, g: Array) -> Array:
-        (b1, b2), means, squares = self.betas, self.kept["mean"], self.kept["square"]
+        (b1, b2), t = self.betas, self.steps[i]
+        means, squares = self.kept["mean"], self.kept["square"]
         m, v = means[i], squares[i]
         m = means[i] = (1 - b1) * g if m is None else b1 * m + (1 - b1) * g
         v = squares[i] = (1 - b2) * g * g if v is None else b2 * v + (1 - b2) * g * g
-        root = array_module(g).sqrt(v / (1 - b2**self.steps))
-        return self.lr / (1 - b1**self.steps) * m / (root + self.eps)
+        root = array_module(g).sqrt(v / (1 - b2**t))
+        return self.lr / (1 - b1**t) * m / (root + self.eps)
 
 
 def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:

@@ -243,7 +243,7 @@ class Tensor:
         return ops.max(self, axis, keepdims)
 
     def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape[0] if isinstance(shape[0], tuple) else shape)
+        return ops.reshape(self, shape[0] if isinstance(shape[0], tuple | list) else shape)
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         return ops.transpose(self, dim0, dim1)
