@@ -1,0 +1,115 @@
+"""Train a small convolutional network on scikit-learn's handwritten digits.
+
+python examples/train_digits.py
+python examples/train_digits.py --dropout none --no-batch-norm
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+import minigrad as mg
+from lm.arguments import Parser, at_least_one, positive, probability, whole
+from lm.errors import UserError, one_line_errors
+from minigrad import functional as F
+from minigrad import nn, optim
+
+DROPOUT = {"none": lambda p: [], "standard": lambda p: [nn.Dropout(p)],
+           "spatial": lambda p: [nn.Dropout2d(p)]}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse(argv)
+    mg.use(args.backend)
+    mg.manual_seed(args.seed)
+    train_images, train_labels, test_images, test_labels = digits(args.seed)
+    model = network(args.dropout, args.p, args.batch_norm)
+    optimizer = optim.Adam(model.parameters(), args.lr)
+    order = np.random.default_rng(args.seed)
+
+    for epoch in range(1, args.epochs + 1):
+        model.train()
+        optimizer.lr = args.lr * (1 - (epoch - 1) / args.epochs)  # falls to zero, evenly
+        losses = []
+        for batch in batches(order.permutation(len(train_images)), args.batch_size):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(mg.tensor(train_images[batch])), train_labels[batch])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        print(
+            f"| epoch {epoch:3d} | loss {np.mean(losses):6.4f} "
+            f"| test accuracy {accuracy(model, test_images, test_labels):6.2%}",
+            flush=True,
+        )
+
+
+def network(dropout: str, p: float, batch_norm: bool) -> nn.Sequential:
+    """Two convolutions, each with pooling, and a linear layer: (N, 1, 8, 8) to (N, 10)."""
+    layers: list[nn.Module] = []
+    for channels, maps in ((1, 32), (32, 64)):
+        layers.append(nn.Conv2d(channels, maps, kernel_size=3, padding=1))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(maps))
+        layers += [nn.ReLU(), nn.MaxPool2d(2), *DROPOUT[dropout](p)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 2 * 2, 10))
+
+
+def digits(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """1,797 images of 8 by 8 pixels from 0 to 1 and their labels, a fifth of them for the test."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise UserError("the digits come with scikit-learn: pip install '.[digits]'") from None
+    data = load_digits()
+    order = np.random.default_rng(seed).permutation(len(data.images))
+    images = (data.images[order, None] / 16).astype(np.float32)
+    labels = data.target[order]
+    test = len(images) // 5
+    return images[test:], labels[test:], images[:test], labels[:test]
+
+
+def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
+    """The order in pieces of `size`; a last piece of one joins the one before.
+
+    Batch norm can't train on one value per channel.
+    """
+    pieces = [order[i : i + size] for i in range(0, len(order), size)]
+    if len(pieces) > 1 and len(pieces[-1]) == 1:
+        pieces[-2:] = [np.concatenate(pieces[-2:])]
+    return pieces
+
+
+@mg.no_grad()
+def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
+    """The share of images whose largest logit is that of their label."""
+    model.eval()
+    predicted = model(mg.tensor(images)).numpy().argmax(axis=1)
+    return float((predicted == labels).mean())
+
+
+def parser() -> Parser:
+    p = Parser(description="Train a small convolutional network on handwritten digits.")
+    p.add_argument("--dropout", choices=DROPOUT, default="spatial",
+                   help="single units, or whole feature maps, after each pooling")  # fmt: skip
+    p.add_argument("--p", type=probability, default=0.2, help="probability to drop")
+    p.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after each convolution",
+    )
+    p.add_argument("--batch-size", type=at_least_one, default=64, help="images per step")
+    p.add_argument("--epochs", type=at_least_one, default=40, help="passes over the images")
+    p.add_argument("--lr", type=positive, default=3e-3, help="learning rate of Adam to begin with")
+    p.add_argument("--seed", type=whole, default=1, help="of the split and all random draws")
+    p.add_argument("--backend", choices=mg.BACKENDS, default="numpy", help="where it runs")
+    return p
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
