@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, whole
-from lm.checkpoint import load_checkpoint
+from lm.checkpoint import load_checkpoint, must_fit
 from lm.corpus import Dictionary
 from lm.errors import one_line_errors
 from lm.sampling import as_text, generate
@@ -23,8 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     dictionary = Dictionary(checkpoint.vocabulary)
 
     mg.use(args.backend)
-    model = build_model(Settings(**checkpoint.settings), len(dictionary))
-    model.load_state_dict(checkpoint.model)
+    with must_fit(args.checkpoint):
+        model = build_model(Settings(**checkpoint.settings), len(dictionary))
+        model.load_state_dict(checkpoint.model)
 
     prompt = args.prompt.split()
     unknown = [word for word in prompt if word not in dictionary.word2idx]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, probability, whole
-from lm.checkpoint import load_checkpoint
+from lm.checkpoint import load_checkpoint, must_fit
 from lm.datasets import load_corpus
 from lm.errors import one_line_errors
 from lm.model import RNN_TYPES
@@ -50,7 +50,8 @@ SETTINGS = {
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     checkpoint = load_checkpoint(args.resume) if args.resume else None
-    settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
+    with must_fit(args.resume):
+        settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
 
     mg.use(settings.backend)
     mg.manual_seed(settings.seed)
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     trainer = Trainer(model, corpus, settings, args.save, args.log_interval, args.dry_run)
     if checkpoint:
-        trainer.resume(checkpoint)
+        with must_fit(args.resume):
+            trainer.resume(checkpoint)
     trainer.observers.append(watch(settings.epochs))
     if args.metrics:
         trainer.observers.append(MetricsFile(args.metrics))

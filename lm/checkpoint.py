@@ -9,9 +9,10 @@ The file is safetensors: arrays, and text metadata in JSON. Loading it runs no c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UserError(f"can't write the checkpoint {path}: {error.strerror}") from error
 
 
@@ -74,17 +76,27 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a checkpoint, or a damaged one: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
-    try:
+    with must_fit(path):
         parts: dict[str, Any] = {name: json.loads(metadata[name]) for name in TEXTS}
         parts |= {group: _group(arrays, group) for group in ARRAYS}
         return Checkpoint(**parts)
+
+
+@contextlib.contextmanager
+def must_fit(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what goes wrong with the contents of the checkpoint at `path` into a UserError."""
+    try:
+        yield
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is a damaged checkpoint: {error}") from error
+        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+        raise UserError(
+            f"{path} is a damaged checkpoint, or one of another version ({reason})"
+        ) from error
 
 
 def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:

@@ -47,6 +47,11 @@ class RNNModel(nn.Module):
     ) -> None:
         if rnn_type not in RNN_TYPES:
             raise ValueError(f"the model is one of {', '.join(RNN_TYPES)}, not {rnn_type!r}")
+        if min(ntoken, ninp, nhid, nlayers) < 1:
+            raise ValueError(
+                f"sizes of at least 1, not ntoken={ntoken}, ninp={ninp}, nhid={nhid}, "
+                f"nlayers={nlayers}"
+            )
         if tie_weights and ninp != nhid:
             raise ValueError(f"tied weights need ninp, {ninp}, and nhid, {nhid}, to be equal")
         self.nlayers = nlayers

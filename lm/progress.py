@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -26,7 +27,7 @@ class Report:
     grad_norm: float  # of the last of them, before clipping
     words: int
     seconds: float
-    count: int  # how many they are
+    count: int  # batches in that time
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,23 @@ class MetricsFile(Observer):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
         try:
             self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (see close)
         except OSError as error:
             raise UserError(f"can't write the metrics to {path}: {error.strerror}") from error
 
     def write(self, record: dict[str, Any]) -> None:
-        self.file.write(json.dumps(record) + "\n")
-        self.file.flush()
+        # JSON has no infinity and no NaN.
+        known = {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in record.items()
+        }
+        try:
+            self.file.write(json.dumps(known) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise UserError(f"can't write the metrics to {self.path}: {error.strerror}") from error
 
     def report(self, report: Report) -> None:
         self.write(
@@ -182,7 +192,8 @@ class MetricsFile(Observer):
         )
 
     def close(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):  # what could not be written has been reported
+            self.file.close()
 
     def end(self, test_loss: float) -> None:
         self.write({"test_loss": test_loss, "test_perplexity": perplexity(test_loss)})

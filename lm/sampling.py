@@ -43,8 +43,10 @@ def generate(
 
 def _draw(logits: np.ndarray, temperature: float) -> int:
     """An index with probability softmax(logits / temperature)."""
-    z = logits.astype(np.float64) / temperature
-    cumulative = np.exp(z - z.max()).cumsum()
+    z = logits.astype(np.float64)
+    with np.errstate(over="ignore"):  # at a tiny temperature all but the largest become -inf
+        z = (z - z.max()) / temperature
+    cumulative = np.exp(z).cumsum()
     return int(np.searchsorted(cumulative, generator().random() * cumulative[-1], side="right"))
 
 

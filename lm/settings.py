@@ -83,10 +83,12 @@ def choose(
     wanted |= {name: given[name] for name in names if given.get(name) is not None}
     if resumed is not None:
         for name, value in wanted.items():
-            if name not in FREE and value != resumed[name]:
+            before = Settings(**resumed).first_lr if name == "lr" else resumed[name]
+            if name not in FREE and value != before:
+                trained = "without it" if before is None else f"with {before}"
                 raise UserError(
                     f"--{name.replace('_', '-')} {value} contradicts the checkpoint, which was "
-                    f"trained with {resumed[name]}; leave it out to go on"
+                    f"trained {trained}; leave it out to go on"
                 )
         wanted = {**resumed, **wanted}
     settings = Settings(**wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import signal
 import threading
 import time
@@ -78,6 +79,21 @@ class Position:
     loss_count: int = 0
 
 
+class Stopwatch:
+    """The speed since it was made. A resumed run starts with a new one."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.batches = self.words = 0
+
+    def count(self, words: int) -> None:
+        self.batches += 1
+        self.words += words
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+
 class Trainer:
     """A training run: a model, its optimiser, and where in the text they stand.
 
@@ -94,7 +110,9 @@ class Trainer:
         log_interval: int = 200,
         dry_run: bool = False,
     ) -> None:
-        if not best_path.parent.is_dir():
+        if not best_path.name or os.path.isdir(best_path):
+            raise UserError(f"{best_path} is a folder; name a file to save the model in")
+        if not os.path.isdir(best_path.parent):
             raise UserError(f"no folder {best_path.parent} to save the model in; make it first")
         self.model = model
         self.settings = settings
@@ -129,6 +147,8 @@ class Trainer:
                 stack.callback(observer.close)
                 observer.start(self.summary())
             stack.enter_context(self._stopping_at_interrupt())
+            # A run that diverges is told in one line, by `_report`, and not by NumPy's warnings.
+            stack.enter_context(np.errstate(all="ignore"))
             while self.position.epoch <= self.epochs and not self._stop:
                 started = time.perf_counter()
                 self.train_epoch()
@@ -161,7 +181,7 @@ class Trainer:
         if position.batch == 0:
             self.hidden = self.model.init_hidden(settings.batch_size)
         loss_sum: Any = np.float64(position.loss_sum)
-        started, words = time.perf_counter(), 0
+        watch = Stopwatch()
         while position.batch < self.batches and not self._stop:
             start = position.batch * settings.bptt
             data, target = get_batch(self.train_source, start, settings.bptt)
@@ -169,21 +189,20 @@ class Trainer:
                 self.model, self.optimizer, data, target, self.hidden, settings.clip
             )
             loss_sum = loss_sum + loss.data  # stays on the device until the report
-            words += target.size
             position.batch += 1
             position.loss_count += 1
+            watch.count(target.size)
             for observer in self.observers:
                 observer.batch(position.epoch, position.batch, self.batches, target.size)
             if position.batch % self.log_interval == 0 or position.batch == self.batches:
-                self._report(float(loss_sum) / position.loss_count, float(norm), started, words)
+                self._report(float(loss_sum) / position.loss_count, float(norm), watch)
                 loss_sum, position.loss_count = np.float64(0), 0
-                started, words = time.perf_counter(), 0
+                watch = Stopwatch()
         position.loss_sum = float(loss_sum)
 
-    def _report(self, loss: float, norm: float, started: float, words: int) -> None:
+    def _report(self, loss: float, norm: float, watch: Stopwatch) -> None:
         """Tell the observers; raises UserError if training has diverged."""
         position, lr = self.position, self.optimizer.lr
-        seconds = time.perf_counter() - started
         report = Report(
             epoch=position.epoch,
             batch=position.batch,
@@ -191,9 +210,9 @@ class Trainer:
             lr=lr,
             loss=loss,
             grad_norm=norm,
-            words=words,
-            seconds=seconds,
-            count=position.loss_count,
+            words=watch.words,
+            seconds=watch.seconds(),
+            count=watch.batches,
         )
         for observer in self.observers:
             observer.report(report)
@@ -268,16 +287,27 @@ class Trainer:
         states = [Tensor(xp.asarray(h)) for _, h in sorted(checkpoint.hidden.items())]
         self.hidden = tuple(states) if len(states) > 1 else states[0]
         self.position = Position(**checkpoint.run["position"])
-        if not self.best_path.exists():  # what was the best is not here: the next one is
+        if not self._best_is_ours():  # then the next one is the best
             self.position.best_loss = None
         random.set_state(checkpoint.run["random"])
+
+    def _best_is_ours(self) -> bool:
+        """Whether the file at `best_path` is the best model of the run that is resumed."""
+        if not self.best_path.exists():
+            return False
+        best = load_checkpoint(self.best_path)
+        return (
+            best.settings | {"epochs": 0} == self.settings.as_dict() | {"epochs": 0}
+            and best.run["position"]["best_loss"] == self.position.best_loss
+        )
 
 
 def _columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
     """The split as columns, at least two rows of them: a word and the one that follows."""
     if len(ids) < 2 * batch_size:
+        smaller = " or a smaller --batch-size" if split == "train" else ""
         raise UserError(
             f"the {split} text has {len(ids)} words, fewer than the {2 * batch_size} that "
-            f"{batch_size} columns need; give more text or a smaller --batch-size"
+            f"{batch_size} columns need; give more text{smaller}"
         )
     return batchify(ids, batch_size)

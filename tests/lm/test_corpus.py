@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lm.corpus import EOS, UNK, Corpus, Dictionary, tokenise
 from lm.errors import UserError, one_line_errors
+from minigrad import BackendError
 
 TEXTS = {
     "train": "the cat sat\non the mat\n",
@@ -135,14 +136,24 @@ def test_not_utf_8(tmp_path: Path, bom: bytes) -> None:
     assert f"{tmp_path / 'valid.txt'} is not UTF-8 (line 3)" in message
 
 
-def test_one_line_errors(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("no such thing; give another"), "error: no such thing; give another\n"),
+        (BackendError("no CuPy"), "error: no CuPy\n"),
+        (KeyboardInterrupt(), "error: interrupted before there was anything to keep\n"),
+    ],
+)
+def test_one_line_errors(
+    capsys: pytest.CaptureFixture[str], error: BaseException, line: str
+) -> None:
     with pytest.raises(SystemExit) as exit_, one_line_errors():
-        raise UserError("no such thing; give another")
+        raise error
     assert exit_.value.code == 2
-    assert capsys.readouterr() == ("", "error: no such thing; give another\n")
+    assert capsys.readouterr() == ("", line)
 
 
-@pytest.mark.parametrize("other", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("other", [ValueError, SystemExit])
 def test_one_line_errors_lets_all_else_through(other: type[BaseException]) -> None:
     with pytest.raises(other), one_line_errors():
         raise other

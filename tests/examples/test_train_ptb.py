@@ -1,0 +1,447 @@
+"""The training command: what it writes, Ctrl-C, resuming, and what it refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+Call = Callable[..., Any]
+
+BATCHES = 60  # of an epoch; see conftest.py
+
+FORMS = [
+    r"\| LSTM \| 12 words \| [\d,]+ parameters \| lr 20 \| seed 1111 \| .*",
+    r"\| epoch   1 \|    25/   60 batches \| lr 20\.00 \| ms/batch {1,2}\d+\.\d\d "
+    r"\| loss  \d\.\d\d \| ppl +\d+\.\d\d",
+    r"\| epoch   1 \|    50/   60 batches \|.*",
+    r"\| epoch   1 \|    60/   60 batches \|.*",
+    r"-{89}",
+    r"\| end of epoch   1 \| time: {1,2}\d+\.\d\ds \| valid loss  \d\.\d\d \| valid ppl +\d+\.\d\d",
+    r"-{89}",
+    r"={89}",
+    r"\| End of training \| test loss  \d\.\d\d \| test ppl +\d+\.\d\d",
+    r"={89}",
+]
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    first, second = load_checkpoint(a).model, load_checkpoint(b).model
+    return all(np.array_equal(weight, second[name]) for name, weight in first.items())
+
+
+# ---------------------------------------------------------------- a run
+
+
+def test_a_run(run: Call, train_options: list[str], tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    result = run(
+        "train_ptb", *train_options, "--epochs=1", "--log_interval=25", "--metrics", str(metrics)
+    )
+    assert (result.status, result.err) == (0, "")
+    for line, form in zip(result.out.splitlines(), FORMS, strict=True):
+        assert re.fullmatch(form, line), line
+
+    names = {"model.safetensors", "model.latest.safetensors", "metrics.jsonl"}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors")
+    assert (checkpoint.settings["nhid"], checkpoint.settings["batch_size"]) == (8, 4)
+    assert len(checkpoint.vocabulary) == 12
+
+    records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [record.get("batch") for record in records] == [25, 50, 60, None, None]
+    assert f"test ppl {records[-1]['test_perplexity']:8.2f}" in result.out
+
+
+@pytest.mark.parametrize("rnn_type", ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_model_trains(
+    call: Call, train_options: list[str], rnn_type: str, tied: bool
+) -> None:
+    options = ["--model", rnn_type, "--nlayers", "1", "--epochs", "4", *["--tied"] * tied]
+    result = call("train_ptb", *train_options, *options)
+    assert result.status == 0
+    first_line, *_ = result.out.splitlines()
+    assert first_line.startswith(f"| {rnn_type}{' tied' * tied} |")
+    assert "| lr " in first_line
+    perplexity = float(re.search(r"test ppl +(\S+)", result.out)[1])
+    assert perplexity < 6  # 8.1 for who knows how often each word occurs, and no more
+
+
+def test_the_same_seed_gives_the_same_model(
+    call: Call, run: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    def train(name: str, *options: str, how: Call = call) -> Path:
+        path = tmp_path / name
+        assert how("train_ptb", *train_options, "--save", str(path), *options).status == 0
+        return path
+
+    first = train("first")
+    assert same_weights(first, train("in another process", how=run))
+    assert same_weights(first, train("the default seed", "--seed", "1111"))
+    assert not same_weights(first, train("another seed", "--seed", "1"))
+
+
+def test_the_preset(call: Call, train_options: list[str], tmp_path: Path) -> None:
+    options = ["--preset", "zaremba-small", "--dropout-kind", "variational", "--dry-run"]
+    assert call("train_ptb", *train_options, *options).status == 0
+    settings = load_checkpoint(tmp_path / "model.safetensors").settings
+    assert (settings["decay_after"], settings["init_range"]) == (4, 0.1)
+    assert (settings["nhid"], settings["dropout_kind"]) == (8, "variational")  # given
+
+
+def test_dry_run_is_one_batch(call: Call, train_options: list[str]) -> None:
+    result = call("train_ptb", *train_options, "--epochs", "40", "--dry-run")
+    assert result.status == 0
+    assert "|     1/    1 batches |" in result.out
+    assert result.out.count("batches |") == 1
+    assert "End of training" in result.out
+
+
+def test_underscores_are_hyphens(call: Call, train_options: list[str], tmp_path: Path) -> None:
+    options = ["--batch_size", "3", "--dry_run"]
+    assert call("train_ptb", *train_options, *options).status == 0
+    assert load_checkpoint(tmp_path / "model.safetensors").settings["batch_size"] == 3
+
+
+def test_metrics_are_appended(call: Call, train_options: list[str], tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    for _ in range(2):
+        call("train_ptb", *train_options, "--dry-run", "--metrics", str(metrics))
+    assert len(metrics.read_text().splitlines()) == 2 * 3
+
+
+def test_how_many_words_are_unknown_is_reported(
+    call: Call, train_options: list[str], corpus: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for file in corpus.iterdir():
+        more = {"valid.txt": "the zebra saw\n", "test.txt": "okapi okapi\n"}.get(file.name, "")
+        (folder / file.name).write_text(file.read_text() + more)
+    result = call("train_ptb", *train_options, "--data", str(folder), "--dry-run")
+    assert "read as <unk>: 1 words of valid, 2 of test" in result.out
+
+
+def test_help(call: Call) -> None:
+    result = call("train_ptb", "--help")
+    assert result.status == 0
+    options = """--data --model --emsize --nhid --nlayers --lr --clip --epochs --batch-size --bptt
+        --dropout --tied --seed --log-interval --save --resume --backend --metrics --dry-run"""
+    assert all(f"{option} " in result.out for option in options.split())
+
+
+# ---------------------------------------------------------------- at a terminal
+
+
+def read_all(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError as error:
+            if error.errno != errno.EIO:  # which is how Linux says that the other end is closed
+                raise
+            return
+        if not chunk:
+            return
+        yield chunk
+
+
+def test_a_person_at_a_terminal_sees_a_bar(start: Call, train_options: list[str]) -> None:
+    pty = pytest.importorskip("pty")
+    seen, shown = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "OPENBLAS_NUM_THREADS": "1"}
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        environment.pop(name, None)
+    process = start("train_ptb", *train_options, stdout=shown, env=environment, pipesize=-1)
+    os.close(shown)
+    raw = b"".join(read_all(seen)).decode()
+    os.close(seen)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", raw)
+    assert re.search(r"epoch \d/2 .* [\d,]+ words/s \d+:\d\d:\d\d left", text)
+    assert re.search(r"\| epoch   1 \|    60/   60 batches \|", text)
+    assert "| End of training |" in text
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+
+def interrupt_at(process: subprocess.Popen[str], line: str) -> str:
+    """Presses Ctrl-C as soon as a line begins with `line`; returns all that is written."""
+    out = ""
+    for text in process.stdout:
+        out += text
+        if text.startswith(line):
+            process.send_signal(signal.SIGINT)
+            break
+    else:
+        pytest.fail(f"no line {line!r} in\n{out}")
+    rest, _ = process.communicate(timeout=120)
+    return out + rest
+
+
+@pytest.fixture
+def long_epochs(train_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """400 batches an epoch and a line for each, many more than fit into the pipe."""
+    draw = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("long")
+    for split, lines in {"train": 1600, "valid": 10, "test": 12}.items():
+        words = draw.choice(["the", "cat", "dog", "saw", "likes"], (lines, 4))
+        (folder / f"{split}.txt").write_text("".join(" ".join(line) + "\n" for line in words))
+    return [*train_options, "--data", str(folder), "--log-interval", "1"]
+
+
+def position(checkpoint: Checkpoint) -> tuple[int, int]:
+    where = checkpoint.run["position"]
+    return where["epoch"], where["batch"]
+
+
+def test_ctrl_c_in_mid_epoch_and_resuming_to_the_bit(
+    start: Call, call: Call, long_epochs: list[str], tmp_path: Path
+) -> None:
+    process = start("train_ptb", *long_epochs)
+    out = interrupt_at(process, "| epoch   2 |     5/")
+    assert process.returncode == 0
+    assert (tmp_path / "stderr").read_text() == ""
+    assert out.count("end of epoch") == 1
+    test_line = re.search(r"\| End of training \| test loss +\S+ \| test ppl +(\S+)\n={89}\n$", out)
+
+    best, latest = tmp_path / "model.safetensors", tmp_path / "model.latest.safetensors"
+    epoch, batch = position(load_checkpoint(latest))
+    assert epoch == 2
+    assert 5 <= batch < 400
+    assert position(load_checkpoint(best)) == (2, 0)  # kept when epoch 1 was validated
+    assert test_line
+
+    whole = tmp_path / "whole.safetensors"
+    assert call("train_ptb", *long_epochs, "--save", str(whole)).status == 0
+    resumed = call("train_ptb", "--resume", str(latest), "--save", str(best), "--log-interval=1")
+    assert resumed.status == 0
+    assert f"| epoch   2 |   {batch + 1:3d}/  400 batches" in resumed.out.splitlines()[1]
+    assert same_weights(latest, tmp_path / "whole.latest.safetensors")
+    assert same_weights(best, whole)
+
+
+def test_ctrl_c_before_the_first_validation(
+    start: Call, run: Call, long_epochs: list[str], tmp_path: Path
+) -> None:
+    process = start("train_ptb", *long_epochs)
+    out = interrupt_at(process, "| epoch   1 |     3/")
+    assert process.returncode == 0
+    assert (tmp_path / "stderr").read_text() == ""
+    assert "end of epoch" not in out
+    assert "| End of training |" in out
+    best, latest = tmp_path / "model.safetensors", tmp_path / "model.latest.safetensors"
+    assert same_weights(best, latest)
+    assert position(load_checkpoint(latest))[0] == 1
+    assert run("generate", "--words", "5").status == 0  # from model.safetensors here
+
+
+def test_ctrl_c_before_training_is_one_line(
+    call: Call, train_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(data: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lm.datasets.load_corpus", interrupted)
+    assert "interrupted" in call("train_ptb", *train_options).error()
+
+
+# ---------------------------------------------------------------- resuming
+
+
+def test_resuming_at_an_epochs_end_gives_the_same_bits(
+    run: Call, call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.safetensors"
+    call("train_ptb", *train_options, "--save", str(whole), "--epochs", "3")
+    call("train_ptb", *train_options, "--epochs", "1")
+    latest = tmp_path / "model.latest.safetensors"
+    result = run("train_ptb", "--resume", latest.name, "--epochs", "3")
+    assert result.status == 0
+    assert result.out.count("end of epoch") == 2
+    assert same_weights(latest, tmp_path / "whole.latest.safetensors")
+    assert same_weights(tmp_path / "model.safetensors", whole)
+
+
+@pytest.mark.parametrize(
+    "option", [["--nhid", "9"], ["--model", "GRU"], ["--batch_size=5"], ["--preset=zaremba-small"]]
+)
+def test_a_contradiction_with_the_checkpoint_is_refused_by_name(
+    call: Call, trained: Path, option: list[str]
+) -> None:
+    error = call("train_ptb", "--resume", str(trained), *option).error()
+    named = option[0].replace("_", "-").split("=")[0]
+    assert named in error or named == "--preset"
+    assert "contradicts the checkpoint" in error
+
+
+def test_resuming_on_another_text(call: Call, trained: Path, tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("other words\n" * 20)
+    error = call("train_ptb", "--resume", str(trained), "--data", str(tmp_path)).error()
+    assert "another vocabulary" in error
+
+
+@pytest.mark.parametrize("what", ["the decoder's bias", "a setting", "the run"])
+def test_resuming_from_a_checkpoint_that_lacks_something(
+    call: Call, trained: Path, tmp_path: Path, what: str
+) -> None:
+    checkpoint = load_checkpoint(trained)
+    if what == "the decoder's bias":
+        del checkpoint.model["decoder.bias"]
+    elif what == "a setting":
+        del checkpoint.settings["nhid"]
+    else:
+        checkpoint.run.clear()
+    path = tmp_path / "damaged.safetensors"
+    save_checkpoint(path, checkpoint)
+    options = ["--nhid", "8", "--save", str(tmp_path / "model.safetensors")]
+    assert str(path) in call("train_ptb", "--resume", str(path), *options).error()
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--model", "TRANSFORMER"], "TRANSFORMER"),
+        (["--tied", "--emsize", "9"], "--emsize 9"),
+        (["--bptt", "0"], "--bptt"),
+        (["--nhid", "-8"], "--nhid"),
+        (["--emsize=-8"], "--emsize"),
+        (["--nlayers", "0"], "--nlayers"),
+        (["--batch-size", "-1"], "--batch-size"),
+        (["--batch_size", "0"], "--batch-size"),
+        (["--batch-size", "601"], "fewer than the 1202"),
+        (["--epochs", "0"], "--epochs"),
+        (["--seed", "-1"], "--seed"),
+        (["--log-interval", "0"], "--log-interval"),
+        (["--dropout", "1.01"], "--dropout"),
+        (["--dropout", "-0.5"], "--dropout"),
+        (["--dropout", "nan"], "--dropout"),
+        (["--lr", "0"], "--lr"),
+        (["--lr", "nan"], "--lr"),
+        (["--lr", "fast"], "'fast'"),
+        (["--clip", "inf"], "--clip"),
+        (["--epochs", "1.5"], "'1.5'"),
+        (["--nhid", "many"], "'many'"),
+        (["--preset", "huge"], "'huge'"),
+        (["--backend", "tpu"], "'tpu'"),
+        (["--speed", "9"], "--speed"),
+        (["stray"], "stray"),
+        (["--lr"], "--lr"),
+        (["--resume", "nowhere.safetensors"], "no checkpoint nowhere.safetensors"),
+        (["--resume", __file__], "not a checkpoint"),
+        (["--save", "nowhere/model.safetensors"], "no folder nowhere"),
+        (["--metrics", "nowhere/metrics.jsonl"], "nowhere/metrics.jsonl"),
+        (["--metrics", "."], "Is a directory"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    call: Call,
+    train_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("train_ptb", *train_options, *options)
+    assert said in result.error()
+    assert "batches |" not in result.out  # refused before a moment was spent on training
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".", "", "folder", "m" * 300])
+def test_a_model_that_cannot_be_saved_is_one_line(
+    call: Call,
+    train_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert name in call("train_ptb", *train_options, "--dry-run", "--save", name).error()
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (None, "no {split}.txt"),
+        (b"", "{split}.txt has no words"),
+        (b" \n\n", "{split}.txt has no words"),
+        (b"caf\xe9\n", "{split}.txt is not UTF-8"),
+        (b"a b c\n", "the {split} text has 4 words"),
+    ],
+)
+def test_wrong_texts_are_one_line(
+    call: Call,
+    train_options: list[str],
+    corpus: Path,
+    tmp_path: Path,
+    split: str,
+    contents: bytes | None,
+    said: str,
+) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for file in corpus.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / f"{split}.txt").unlink()
+    if contents is not None:
+        (folder / f"{split}.txt").write_bytes(contents)
+    result = call("train_ptb", *train_options, "--data", str(folder))
+    assert said.format(split=split) in result.error()
+
+
+def test_cupy_without_cupy(
+    call: Call, train_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = sys.modules["importlib.util"].find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *a: None if name == "cupy" else find_spec(name, *a)
+    )
+    error = call("train_ptb", *train_options, "--backend", "cupy").error()
+    assert "CuPy is not installed" in error
+    assert "pip install cupy-cuda" in error
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--data", "nowhere"], ["--bptt", "0"], ["--resume", "train_ptb"], ["--no-such-option"]],
+)
+def test_wrong_options_are_one_line_in_a_process_of_its_own(
+    run: Call, train_options: list[str], options: list[str]
+) -> None:
+    result = run("train_ptb", *train_options, *options)
+    result.error()
+    assert result.out == ""
+
+
+def test_a_loss_that_is_no_number_is_one_line(run: Call, train_options: list[str]) -> None:
+    result = run("train_ptb", *train_options, "--model=RNN_RELU", "--lr=1e30", "--clip=1e30")
+    assert re.search(r"loss is (nan|inf).*lower --lr", result.error())
+    assert "| loss   nan |" in result.out or "| loss   inf |" in result.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line(run: Call, train_options: list[str]) -> None:
+    assert "No space left" in run("train_ptb", *train_options, "--metrics", "/dev/full").error()

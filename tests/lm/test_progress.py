@@ -1,0 +1,240 @@
+"""What a person sees: lines, or a bar at a terminal; and the file of metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lm.errors import UserError
+from lm.progress import Bar, EpochEnd, Lines, MetricsFile, Report, perplexity, watch
+
+
+def report(**changes: float) -> Report:
+    values = {
+        "epoch": 1,
+        "batch": 200,
+        "batches": 1327,
+        "lr": 20.0,
+        "loss": 6.8503,
+        "grad_norm": 0.5,
+        "words": 140_000,
+        "seconds": 19.25,
+        "count": 200,
+    }
+    return Report(**{**values, **changes})
+
+
+def test_lines_are_word_language_models(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.start("| LSTM")
+    lines.batch(1, 1, 1327, 700)
+    lines.report(report())
+    lines.epoch_end(EpochEnd(1, 131.4211, 5.4415))
+    lines.end(4.7674)
+    lines.close()
+    assert capsys.readouterr().out == (
+        "| LSTM\n"
+        "| epoch   1 |   200/ 1327 batches | lr 20.00 | ms/batch 96.25 "
+        "| loss  6.85 | ppl   944.16\n"
+        + "-" * 89
+        + "\n| end of epoch   1 | time: 131.42s | valid loss  5.44 | valid ppl   230.79\n"
+        + "-" * 89
+        + "\n"
+        + "=" * 89
+        + "\n| End of training | test loss  4.77 | test ppl   117.61\n"
+        + "=" * 89
+        + "\n"
+    )
+
+
+def test_lines_of_large_and_small_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.report(report(epoch=40, batch=1327, lr=0.078125, loss=math.nan, seconds=0.9, count=127))
+    lines.report(report(loss=1000.0, count=1))
+    lines.end(math.inf)
+    nan, large, end = (line for line in capsys.readouterr().out.splitlines() if line[0] == "|")
+    assert nan == (
+        "| epoch  40 |  1327/ 1327 batches | lr 0.08 | ms/batch  7.09 | loss   nan | ppl      nan"
+    )
+    assert large.endswith("| ms/batch 19250.00 | loss 1000.00 | ppl      inf")
+    assert end.endswith("| test loss   inf | test ppl      inf")
+
+
+def test_a_line_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone may follow the output through a pipe."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(raw), "utf-8"))
+    Lines().start("| LSTM")
+    assert raw.getvalue().decode().splitlines() == ["| LSTM"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"), [(0.0, 1.0), (math.log(117.61), 117.61), (1e6, math.inf)]
+)
+def test_perplexity(loss: float, expected: float) -> None:
+    assert perplexity(loss) == pytest.approx(expected)
+
+
+# ---------------------------------------------------------------- at a terminal
+
+
+class Screen:
+    """What a terminal shows, without colours."""
+
+    def __init__(self, seen: int) -> None:
+        self.raw = b""
+        self.thread = threading.Thread(target=self.read, args=[seen])
+        self.thread.start()
+
+    def read(self, seen: int) -> None:
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(seen, 4096):
+                self.raw += chunk
+        os.close(seen)
+
+    def text(self) -> str:
+        return re.sub(r"\x1b\[[\d;]*m", "", self.raw.decode())
+
+
+@contextmanager
+def terminal() -> Iterator[Screen]:
+    """Standard output is a terminal of 120 columns."""
+    pty = pytest.importorskip("pty")
+    seen, shown = pty.openpty()
+    screen = Screen(seen)
+    with pytest.MonkeyPatch.context() as patch, open(shown, "w") as file:
+        for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", "120")
+        patch.setattr(sys, "stdout", file)
+        yield screen
+    screen.thread.join()
+
+
+def test_a_bar_with_words_per_second_and_the_time_left() -> None:
+    with terminal() as screen:
+        bar = watch(epochs=3)
+        assert isinstance(bar, Bar)
+        bar.start("| LSTM")
+        for batch in range(1, 6):
+            bar.batch(1, batch, 10, 700)
+        bar.report(report())
+        bar.progress.refresh()
+        bar.end(4.7674)
+        bar.close()
+    shown = screen.text()
+    assert "epoch 1/3" in shown
+    assert "17%" in shown  # 5 of 30 batches
+    assert re.search(r"\d words/s", shown)
+    assert re.search(r"[-\d]+:[-\d]{2}:[-\d]{2} left", shown)
+    assert "| epoch   1 |   200/ 1327 batches | lr 20.00 |" in shown
+    assert "| End of training | test loss  4.77 | test ppl   117.61" in shown
+
+
+def test_the_bar_of_a_resumed_run_begins_where_the_run_does() -> None:
+    with terminal() as screen:
+        bar = watch(epochs=4)
+        bar.batch(3, 1, 10, 700)
+        bar.progress.refresh()
+        bar.close()
+    assert "52%" in screen.text()  # 21 of 40
+
+
+def test_a_bar_that_never_began_can_be_closed() -> None:
+    with terminal():
+        watch(epochs=1).close()
+
+
+def test_plain_lines_where_nobody_is_watching(capsys: pytest.CaptureFixture[str]) -> None:
+    assert type(watch(epochs=3)) is Lines
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def strictly(text: str) -> dict[str, object]:
+    """What is in a line of JSON; NaN and Infinity, which Python writes there, are none."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path)
+    metrics.start("| LSTM")
+    metrics.batch(1, 1, 1327, 700)
+    metrics.report(report())
+    assert len(path.read_text().splitlines()) == 1  # at once
+    metrics.epoch_end(EpochEnd(1, 131.5, 5.4415))
+    metrics.end(4.7674)
+    metrics.close()
+    first, epoch, end = map(strictly, path.read_text().splitlines())
+    assert first == {
+        "epoch": 1,
+        "batch": 200,
+        "lr": 20.0,
+        "loss": 6.8503,
+        "perplexity": math.exp(6.8503),
+        "grad_norm": 0.5,
+        "words_per_second": 140_000 / 19.25,
+        "seconds": 19.25,
+    }
+    assert epoch == {
+        "epoch": 1,
+        "valid_loss": 5.4415,
+        "valid_perplexity": math.exp(5.4415),
+        "seconds": 131.5,
+    }
+    assert end == {"test_loss": 4.7674, "test_perplexity": math.exp(4.7674)}
+
+
+def test_metrics_are_appended(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for loss in (2.0, 1.0):
+        metrics = MetricsFile(path)
+        metrics.end(loss)
+        metrics.close()
+    assert [strictly(line)["test_loss"] for line in path.read_text().splitlines()] == [2.0, 1.0]
+
+
+def test_metrics_of_a_run_that_diverged_are_still_json(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path)
+    metrics.report(report(loss=math.nan, grad_norm=math.inf))
+    metrics.report(report(loss=1000.0))  # whose perplexity no float can hold
+    metrics.close()
+    nan, large = map(strictly, path.read_text().splitlines())
+    assert (nan["epoch"], nan["batch"]) == (1, 200)
+    assert large["loss"] == 1000.0
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/metrics.jsonl"])
+def test_a_file_that_cannot_be_written_is_a_user_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        MetricsFile(tmp_path / name)
+    message = str(caught.value)
+    assert str(tmp_path / name) in message
+    assert "\n" not in message
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_a_user_error() -> None:
+    metrics = MetricsFile("/dev/full")
+    with pytest.raises(UserError, match="No space left"):
+        metrics.report(report())
+    metrics.close()

@@ -1,0 +1,198 @@
+"""A run resumed from a checkpoint goes on as if it had never stopped, to the bit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lm.training
+import minigrad as mg
+from lm.checkpoint import load_checkpoint
+from lm.corpus import Corpus
+from lm.errors import UserError
+from lm.progress import Lines
+from lm.training import Trainer, train_step
+
+Make = Callable[..., Trainer]
+Watched = Callable[[Trainer], Any]
+Interrupt = Callable[[int, int], Any]
+
+BATCHES = 13  # of an epoch; the log interval is 5 (see conftest.py)
+
+
+def outcome(trainer: Trainer, watcher: Any) -> dict[str, Any]:
+    """All that a run has come to."""
+    test_loss = trainer.fit()
+    latest = load_checkpoint(trainer.latest_path)
+    best = load_checkpoint(trainer.best_path)
+    return {
+        "reports": [(r.epoch, r.batch, r.lr, r.loss, r.grad_norm) for r in watcher.reports],
+        "validation": [(end.epoch, end.valid_loss) for end in watcher.epochs],
+        "test": test_loss,
+        "weights": {name: w.tobytes() for name, w in latest.model.items()},
+        "best weights": {name: w.tobytes() for name, w in best.model.items()},
+        "hidden": {name: h.tobytes() for name, h in latest.hidden.items()},
+        "run": latest.run,
+    }
+
+
+def assert_goes_on(resumed: dict[str, Any], whole: dict[str, Any]) -> None:
+    for name, value in resumed.items():
+        if name in ("reports", "validation"):  # those still to come
+            assert value == whole[name][len(whole[name]) - len(value) :]
+        else:
+            assert value == whole[name], name
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "whole", tmp_path / "parts"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [(1, 1), (1, 5), (1, 7), (1, BATCHES), (2, 3), (3, BATCHES)],
+    ids=lambda when: "epoch-{}-batch-{}".format(*when),
+)
+@pytest.mark.parametrize("rnn_type", ["LSTM", "GRU"])
+def test_after_ctrl_c(
+    make_trainer: Make,
+    watched: Watched,
+    interrupt: Interrupt,
+    folders: tuple[Path, Path],
+    rnn_type: str,
+    when: tuple[int, int],
+) -> None:
+    settings = {"model": rnn_type, "dropout": 0.3, "lr": 40.0}  # such that lr is annealed
+    trainer = make_trainer(folder=folders[0], **settings)
+    whole = outcome(trainer, watched(trainer))
+    assert {lr for _, _, lr, _, _ in whole["reports"]} > {40.0}
+
+    trainer = make_trainer(folder=folders[1], **settings)
+    trainer.observers.append(interrupt(*when))
+    trainer.fit()
+    mg.manual_seed(99)  # another process would not be where this one is
+    trainer = make_trainer(folder=folders[1], **settings)
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    resumed = outcome(trainer, watched(trainer))
+    assert_goes_on(resumed, whole)
+    assert len(resumed["validation"]) == 3 - when[0] + 1
+
+
+def test_again_and_again(
+    make_trainer: Make, watched: Watched, interrupt: Interrupt, folders: tuple[Path, Path]
+) -> None:
+    settings = {"dropout_kind": "variational", "dropout": 0.4}
+    trainer = make_trainer(folder=folders[0], **settings)
+    whole = outcome(trainer, watched(trainer))
+    stops = [(1, 2), (1, 4), (1, 9), (2, BATCHES), (3, 1)]  # three of them between two reports
+    for number, when in enumerate([*stops, None]):
+        trainer = make_trainer(folder=folders[1], **settings)
+        if number:
+            trainer.resume(load_checkpoint(trainer.latest_path))
+        if when is not None:
+            trainer.observers.append(interrupt(*when))
+            trainer.fit()
+    assert_goes_on(outcome(trainer, watched(trainer)), whole)
+
+
+@pytest.mark.parametrize("which", ["latest_path", "best_path"])
+def test_with_more_epochs(
+    make_trainer: Make, watched: Watched, folders: tuple[Path, Path], which: str
+) -> None:
+    trainer = make_trainer(folder=folders[0], epochs=3)
+    whole = outcome(trainer, watched(trainer))
+    make_trainer(folder=folders[1], epochs=1).fit()
+    trainer = make_trainer(folder=folders[1], epochs=3)
+    trainer.resume(load_checkpoint(getattr(trainer, which)))
+    assert_goes_on(outcome(trainer, watched(trainer)), whole)
+
+
+def test_a_finished_run_is_only_tested(make_trainer: Make, watched: Watched) -> None:
+    first = make_trainer(epochs=2)
+    test_loss = first.fit()
+    trainer = make_trainer(epochs=2)
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    watcher = watched(trainer)
+    assert trainer.fit() == watcher.test_loss == test_loss
+    assert watcher.batches == []
+
+
+@pytest.mark.parametrize("which", ["latest_path", "best_path"])
+def test_the_best_model_so_far_stays_the_best(
+    make_trainer: Make, script_evaluate: Callable[..., Any], which: str
+) -> None:
+    given = script_evaluate([5.0, 7.0, 6.0, 5.5, 8.0])
+    make_trainer(epochs=1).fit()
+    trainer = make_trainer(epochs=3)
+    trainer.resume(load_checkpoint(getattr(trainer, which)))
+    assert trainer.fit() == 8.0
+    for name, weight in given[0].items():
+        np.testing.assert_array_equal(given[-1][name], weight)
+
+
+def test_without_the_best_model_the_next_is_the_best(
+    make_trainer: Make, script_evaluate: Callable[..., Any]
+) -> None:
+    given = script_evaluate([5.0, 7.0, 6.0, 5.5, 5.6, 8.0])
+    make_trainer(epochs=1).fit()
+    trainer = make_trainer(epochs=4)
+    trainer.best_path.unlink()
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    trainer.fit()
+    for name, weight in given[3].items():
+        np.testing.assert_array_equal(given[-1][name], weight)
+
+
+def test_the_best_model_of_another_run_is_not_taken_for_ones_own(
+    make_trainer: Make, folders: tuple[Path, Path]
+) -> None:
+    """Resuming with another --save, where some other model lies."""
+    make_trainer(folder=folders[0], epochs=1, nhid=9, seed=3).fit()
+    test_loss = make_trainer(folder=folders[1], epochs=1).fit()
+    trainer = make_trainer(folder=folders[0], epochs=1)
+    trainer.resume(load_checkpoint(folders[1] / "model.latest.safetensors"))
+    assert trainer.fit() == test_loss
+    assert load_checkpoint(trainer.best_path).settings["nhid"] == 6
+
+
+def test_another_vocabulary_is_a_user_error(make_trainer: Make) -> None:
+    make_trainer(epochs=1).fit()
+    text = "a b c d e f g h i\n" * 10
+    trainer = make_trainer(Corpus.from_text(text, text, text))
+    with pytest.raises(UserError, match="another vocabulary"):
+        trainer.resume(load_checkpoint(trainer.latest_path))
+
+
+def test_milliseconds_per_batch_after_a_stop_between_two_reports(
+    make_trainer: Make,
+    interrupt: Interrupt,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+
+    def one_second(*args: Any) -> Any:
+        nonlocal now
+        now += 1
+        return train_step(*args)
+
+    monkeypatch.setattr(lm.training, "train_step", one_second)
+    monkeypatch.setattr(lm.training, "time", SimpleNamespace(perf_counter=lambda: now))
+    trainer = make_trainer(epochs=1)
+    trainer.observers.append(interrupt(1, 3))
+    trainer.fit()
+    trainer = make_trainer(epochs=1)
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    trainer.observers.append(Lines())
+    trainer.fit()
+    shown = re.findall(r"(\d+)/ +13 batches .* ms/batch (\S+)", capsys.readouterr().out)
+    assert shown == [("5", "1000.00"), ("10", "1000.00"), ("13", "1000.00")]

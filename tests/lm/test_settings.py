@@ -1,0 +1,159 @@
+"""Which value of a setting wins, the presets, and settings that contradict each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from lm.errors import UserError
+from lm.model import RNN_TYPES
+from lm.settings import DEFAULT_LR, FREE, PRESETS, Settings, build_model, choose
+
+
+def refusal(*args: Any) -> str:
+    """The message of the UserError that choosing gives, which must be one line."""
+    with pytest.raises(UserError) as caught:
+        choose(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_defaults_are_word_language_models() -> None:
+    settings = choose({})
+    assert settings == Settings()
+    expected = {
+        "model": "LSTM", "emsize": 200, "nhid": 200, "nlayers": 2, "dropout": 0.2,
+        "tied": False, "first_lr": 20.0, "lr_decay": 4.0, "clip": 0.25, "epochs": 40,
+        "batch_size": 20, "bptt": 35, "seed": 1111, "backend": "numpy",
+    }  # fmt: skip
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_given_beats_resumed_beats_preset_beats_default() -> None:
+    assert choose({"epochs": 2}).epochs == 2
+    assert choose({}, "zaremba-small").epochs == 13
+    assert choose({"epochs": 2}, "zaremba-small").epochs == 2
+    resumed = Settings(epochs=7, nhid=50).as_dict()
+    assert choose({}, None, resumed) == Settings(epochs=7, nhid=50)
+    assert choose({"epochs": 2}, None, resumed).epochs == 2
+    assert choose({"epochs": 2}, None, resumed).nhid == 50
+
+
+def test_what_is_none_is_not_given_and_what_is_no_setting_is_passed_over() -> None:
+    given = {"epochs": None, "nhid": 0, "resume": "x", "preset": None, "tied": None}
+    assert choose(given) == Settings(nhid=0)
+
+
+def test_each_cell_has_a_learning_rate_of_its_own() -> None:
+    assert DEFAULT_LR.keys() == set(RNN_TYPES)
+    assert Settings(model="LSTM").first_lr == 20
+    for rnn_type in ("RNN_TANH", "RNN_RELU"):
+        assert choose({"model": rnn_type}).first_lr == DEFAULT_LR[rnn_type] < 20
+        assert choose({"model": rnn_type, "lr": 7.0}).first_lr == 7
+
+
+def test_the_preset_is_zarembas_small_lstm() -> None:
+    settings = choose({}, "zaremba-small")
+    assert (settings.model, settings.nlayers, settings.nhid, settings.emsize) == (
+        "LSTM",
+        2,
+        200,
+        200,
+    )
+    assert (settings.batch_size, settings.bptt, settings.epochs) == (20, 20, 13)
+    assert (settings.dropout, settings.init_range, settings.tied) == (0.0, 0.1, False)
+    # Summed over 20 steps the learning rate 1 and clip 5; of the mean, 20 times and a 20th.
+    assert (settings.first_lr, settings.clip) == (20.0, 0.25)
+    # lr 1 for four epochs, then halved at every epoch.
+    assert (settings.decay_after, settings.lr_decay) == (4, 2.0)
+
+
+def test_presets_hold_settings_only() -> None:
+    names = {field.name for field in dataclasses.fields(Settings)}
+    assert all(preset.keys() <= names for preset in PRESETS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("model", "GRU", "--model GRU"),
+        ("batch_size", 5, "--batch-size 5"),
+        ("tied", True, "--tied"),
+        ("dropout", 0.0, "--dropout 0.0"),
+        ("seed", 1, "--seed 1"),
+        ("lr", 3.0, "--lr 3"),
+        ("decay_after", 3, "--decay-after 3"),
+    ],
+)
+def test_a_contradiction_with_the_checkpoint_is_refused_by_name(
+    name: str, value: Any, option: str
+) -> None:
+    message = refusal({name: value}, None, Settings().as_dict())
+    assert option in message
+    assert "None" not in message  # which is no value that a person could have given
+
+
+def test_a_preset_can_contradict_the_checkpoint_too() -> None:
+    assert "--" in refusal({}, "zaremba-small", Settings().as_dict())
+    resumed = choose({}, "zaremba-small").as_dict()
+    assert choose({"epochs": 20}, "zaremba-small", resumed).epochs == 20
+
+
+def test_saying_again_what_the_checkpoint_has_is_no_contradiction() -> None:
+    settings = Settings(model="GRU", nhid=50, lr=3.0)
+    given = {"model": "GRU", "nhid": 50, "lr": 3.0}
+    assert choose(given, None, settings.as_dict()) == settings
+
+
+def test_nor_is_the_learning_rate_that_the_checkpoint_had_by_default() -> None:
+    settings = choose({"lr": 20.0}, None, Settings().as_dict())
+    assert settings.first_lr == 20
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_may_change_when_a_run_goes_on(name: str) -> None:
+    value = {"data": "elsewhere", "epochs": 99, "backend": "cupy"}[name]
+    settings = choose({name: value}, None, Settings().as_dict())
+    assert settings == dataclasses.replace(Settings(), **{name: value})
+
+
+@pytest.mark.parametrize("sizes", [{"emsize": 100}, {"nhid": 300}, {"emsize": 1, "nhid": 2}])
+def test_tied_weights_of_different_sizes_are_refused_by_name(sizes: dict[str, int]) -> None:
+    message = refusal({"tied": True, **sizes})
+    assert all(option in message for option in ("--tied", "--emsize", "--nhid"))
+    assert choose({"tied": True, "emsize": 50, "nhid": 50}).tied
+
+
+@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_model_is_the_one_described(rnn_type: str, tied: bool) -> None:
+    settings = Settings(model=rnn_type, emsize=6, nhid=6, nlayers=3, dropout=0.1, tied=tied)
+    model = build_model(settings, 15)
+    assert model.encoder.weight.shape == (15, 6)
+    assert (model.decoder.weight is model.encoder.weight) == tied
+    assert (model.nlayers, model.nhid) == (3, 6)
+    assert model.drop.p == model.rnn.dropout == 0.1
+    names = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "TanhRNN", "RNN_RELU": "ReLURNN"}
+    assert model.rnn.cell.__name__ == names[rnn_type]
+
+
+@pytest.mark.parametrize("kind", ["standard", "variational"])
+def test_the_kind_of_dropout_is_the_one_described(kind: str) -> None:
+    model = build_model(Settings(emsize=6, nhid=6, dropout=0.5, dropout_kind=kind), 15)
+    features, _ = model.features(np.zeros((7, 3), int), model.init_hidden(3))
+    dropped = features.data.reshape(7, 3, 6) == 0
+    assert (dropped == dropped[0]).all() == (kind == "variational")
+
+
+def test_init_range_draws_every_weight() -> None:
+    mg.manual_seed(0)
+    model = build_model(Settings(emsize=20, nhid=20, init_range=0.3), 30)
+    for name, p in model.named_parameters():
+        assert np.abs(p.data).max() <= 0.3
+        assert np.abs(p.data).max() > 0.25, name
+        assert p.data.std() > 0.1, name
