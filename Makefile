@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: train test clean
 
 train: .venv/installed
-	$(BIN)/python examples/train_ptb.py --data builtin --epochs 5 --save builtin.safetensors
+	$(BIN)/python examples/train_ptb.py --data builtin --epochs 6 --save builtin.safetensors
 	@echo
 	$(BIN)/python examples/generate.py --checkpoint builtin.safetensors --words 100
 

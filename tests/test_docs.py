@@ -1,0 +1,34 @@
+"""The code in README.md and in docs/ runs, and prints what the text says that it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_run_and_print_what_follows(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, str(page), "exec"), {})
+    for line in printed.getvalue().splitlines():
+        assert f"    {line}\n" in text, f"{page.name} does not show what its code prints"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!http)([^)#]+)", text)
+    files = re.findall(r"`((?:minigrad|lm|examples|tests|docs)/[\w/.]*)`", text)
+    missing = [x for x in links if not (page.parent / x).exists()]
+    missing += [x for x in files if not (ROOT / x).exists()]
+    assert not missing
