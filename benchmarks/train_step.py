@@ -8,6 +8,12 @@ that a machine whose speed drifts does not favour one of them.
 
 from __future__ import annotations
 
+import os
+
+# After a product OpenBLAS's second thread waits busily, for so long that it would take a core
+# from PyTorch's turn. Read when NumPy is imported.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
+
 import statistics
 import time
 from collections.abc import Callable
