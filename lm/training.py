@@ -27,7 +27,7 @@ from .corpus import Corpus
 from .errors import UserError
 from .model import Hidden, RNNModel, repackage_hidden
 from .progress import EpochEnd, Observer, Report
-from .settings import EVAL_BATCH_SIZE, Settings
+from .settings import EVAL_BATCH_SIZE, FREE, Settings
 
 
 def train_step(
@@ -114,6 +114,8 @@ class Trainer:
             raise UserError(f"{best_path} is a folder; name a file to save the model in")
         if not os.path.isdir(best_path.parent):
             raise UserError(f"no folder {best_path.parent} to save the model in; make it first")
+        if not os.access(best_path.parent, os.W_OK):
+            raise UserError(f"the folder {best_path.parent} can't be written to; save elsewhere")
         self.model = model
         self.settings = settings
         self.vocabulary = corpus.dictionary.idx2word
@@ -296,10 +298,10 @@ class Trainer:
         if not self.best_path.exists():
             return False
         best = load_checkpoint(self.best_path)
-        return (
-            best.settings | {"epochs": 0} == self.settings.as_dict() | {"epochs": 0}
-            and best.run["position"]["best_loss"] == self.position.best_loss
-        )
+        ours = self.settings.as_dict()
+        same_run = all(best.settings.get(n) == ours[n] for n in ours if n not in FREE)
+        best_loss = best.run.get("position", {}).get("best_loss")
+        return same_run and best_loss == self.position.best_loss
 
 
 def _columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:

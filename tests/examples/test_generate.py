@@ -119,12 +119,12 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(
     assert str(path) in call("generate", "--checkpoint", str(path)).error()
 
 
+@pytest.mark.parametrize("words", ["20", "2500"])  # one buffer of output, and more than one
 def test_a_reader_who_has_seen_enough_is_no_error(
-    start: Call, trained: Path, tmp_path: Path
+    start: Call, trained: Path, tmp_path: Path, words: str
 ) -> None:
     """generate.py | head -1"""
-    process = start("generate", "--checkpoint", str(trained), "--words", "1500")
-    process.stdout.readline()
-    process.stdout.close()
+    process = start("generate", "--checkpoint", str(trained), "--words", words)
+    process.stdout.close()  # before anything is written
     process.wait(timeout=120)
     assert (tmp_path / "stderr").read_text() == ""

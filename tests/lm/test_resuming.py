@@ -139,6 +139,19 @@ def test_the_best_model_so_far_stays_the_best(
         np.testing.assert_array_equal(given[-1][name], weight)
 
 
+@pytest.mark.parametrize("moved", [{"data": "elsewhere"}, {"epochs": 3}])
+def test_it_stays_the_best_also_where_what_may_change_has_changed(
+    make_trainer: Make, script_evaluate: Callable[..., Any], moved: dict[str, Any]
+) -> None:
+    given = script_evaluate([5.0, 9.0, 7.0, 6.0, 8.0])
+    make_trainer(epochs=1).fit()
+    trainer = make_trainer(**{"epochs": 3, **moved})
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    trainer.fit()
+    for name, weight in given[0].items():
+        np.testing.assert_array_equal(given[-1][name], weight)
+
+
 def test_without_the_best_model_the_next_is_the_best(
     make_trainer: Make, script_evaluate: Callable[..., Any]
 ) -> None:
