@@ -19,13 +19,14 @@ def one_line_errors() -> Iterator[None]:
     """Print what the user can mend on standard error and exit with status 2.
 
     That is a UserError, a backend that can't be used, and Ctrl-C where there is nothing to keep
-    yet (training itself ends well at Ctrl-C). All else is a fault of ours and goes through.
+    yet (training itself ends well at Ctrl-C). A reader who stops reading, as `head` does, is no
+    error. All else is a fault of ours and goes through.
     """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output, as `head` does, has seen enough. What is left goes nowhere.
+        # What is left to write goes nowhere, or Python would complain again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)

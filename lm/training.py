@@ -98,7 +98,8 @@ class Trainer:
     """A training run: a model, its optimiser, and where in the text they stand.
 
     `best_path` receives the model with the best validation loss, `latest_path` the state after
-    every epoch, from which `resume` goes on. Raises UserError if a split is too short.
+    every epoch and at Ctrl-C, from which `resume` goes on. Raises UserError if a split is too
+    short or `best_path` can't be written to.
     """
 
     def __init__(
