@@ -1,5 +1,8 @@
 """lm: word-level language models on minigrad."""
 
+import minigrad  # noqa: F401  (first, since it sets what NumPy reads when it is imported)
+
+# isort: split
 from .batches import batchify, get_batch
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .corpus import Corpus, Dictionary

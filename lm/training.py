@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import Tensor, no_grad, random
+from minigrad import Tensor, keep_freed_memory, no_grad, random
 from minigrad.backend import Array, array_module, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
@@ -145,6 +145,7 @@ class Trainer:
 
     def fit(self) -> float:
         """Train to the last epoch or Ctrl-C; returns the best model's loss on the test set."""
+        keep_freed_memory()
         with contextlib.ExitStack() as stack:
             for observer in self.observers:
                 stack.callback(observer.close)

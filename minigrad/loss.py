@@ -11,8 +11,10 @@ it is multiplied with.
 from __future__ import annotations
 
 from .backend import Array, array_module
+from .memory import WorkArray
 from .ops import raw, same_dtype
 from .tensor import Tensor, record, record_joint
+from .threads import Rows, by_rows
 
 
 def _check_targets(targets: Array, rows: int, classes: int) -> None:
@@ -65,29 +67,31 @@ def linear_cross_entropy(
     x, W, targets = input.data, weight.data, raw(target)
     _check_targets(targets, N, V)
     xp = array_module(x)
-    rows = xp.arange(N)
+    work = WorkArray((N, V), like=x)
+    z = xp.matmul(x, W.T, out=work.array)  # the logits
+    z_target, total = xp.empty(N, x.dtype), xp.empty(N, x.dtype)
 
-    z = x @ W.T  # the logits, (N, V)
-    if bias is not None:
-        z += bias.data
-    z -= z.max(axis=1, keepdims=True)
-    z_target = z[rows, targets]
-    e = xp.exp(z, out=z)  # softmax(z) = e / total
-    total = e @ xp.ones(V, x.dtype)  # (N,); a product, since BLAS sums on every core
+    def exponentials(block: Rows) -> None:
+        """Turn rows of z into exp(z - max z), and keep each one's target and sum."""
+        e = z[block]
+        k = xp.arange(len(e)), targets[block]
+        if bias is not None:
+            e += bias.data
+        e -= e.max(axis=1, keepdims=True)
+        z_target[block] = e[k]
+        xp.exp(e, out=e)
+        e.sum(axis=1, out=total[block])
+        e[k] -= total[block]
+
+    by_rows(exponentials, z)
+    # Now z is the gradient of N · loss, each row times its total: e - total · onehot.
 
     def backward(dy: Array) -> list[Array]:
-        # dz = (softmax(z) - onehot(target)) · dy/N, the two terms kept apart.
-        step = dy / N
-        share = step / total  # (N,): e · share is the first term
-        dx = (e @ W) * share[:, None]
-        dx -= W[targets] * step
-        dW = e.T @ (x * share[:, None])
-        xp.add.at(dW, targets, x * -step)
-        if bias is None:
-            return [dx, dW]
-        db = share @ e
-        xp.add.at(db, targets, -step)
-        return [dx, dW, db]
+        dz = work.array
+        scale = dy / N / total  # (N,)
+        dx = (dz @ W) * scale[:, None]
+        dW = dz.T @ (x * scale[:, None])
+        return [dx, dW] if bias is None else [dx, dW, scale @ dz]
 
     inputs = [input, weight] if bias is None else [input, weight, bias]
     return record_joint([(xp.log(total) - z_target).mean()], inputs, backward)[0]
