@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
 from .backend import Array, array_module
 from .tensor import Tensor
+from .threads import Rows, by_rows
 
 
 def _unique(params: Iterable[Tensor]) -> list[Tensor]:
     """Each parameter once: a shared one must not be stepped or counted twice."""
     return list({id(p): p for p in params}.values())
+
+
+def _copied(arrays: Iterable[Array | None]) -> list[Array | None]:
+    return [None if array is None else array.copy() for array in arrays]
 
 
 class Optimizer:
@@ -28,9 +34,7 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.steps = [0] * len(self.params)  # each parameter's own: it may lack a gradient
         # For each slot one array a parameter, made at its first step.
-        self.kept: dict[str, list[Array | None]] = {
-            slot: [None] * len(self.params) for slot in self.slots
-        }
+        self.kept: dict[str, list[Any]] = {slot: [None] * len(self.params) for slot in self.slots}
 
     def step(self) -> None:
         """Move every parameter against its gradient."""
@@ -38,11 +42,22 @@ class Optimizer:
             if p.grad is None:
                 continue
             self.steps[i] += 1
-            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
-            p.data -= self.update(i, g)
+            if self.slots and self.kept[self.slots[0]][i] is None:
+                for arrays in self.kept.values():
+                    arrays[i] = array_module(p.data).zeros_like(p.data)
+            by_rows(functools.partial(self._move, i, p.data, p.grad), p.data)
 
-    def update(self, i: int, g: Array) -> Array:
-        """What parameter i, whose gradient is g, moves by."""
+    def _move(self, i: int, data: Array, grad: Array, rows: Rows) -> None:
+        p, g = data[rows], grad[rows]
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        p -= self.update(g, self.steps[i], *(self.kept[slot][i][rows] for slot in self.slots))
+
+    def update(self, g: Array, step: int, *kept: Array) -> Array:
+        """How far some rows of a parameter, whose gradient is g, move back at its step `step`.
+
+        `kept`, the same rows of the arrays of `slots`, start at zero and are changed in place.
+        """
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -52,7 +67,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The learning rate, and in the parameters' order step counts and kept arrays."""
-        kept = {slot: list(arrays) for slot, arrays in self.kept.items()}
+        kept = {slot: _copied(arrays) for slot, arrays in self.kept.items()}
         return {"lr": self.lr, "steps": list(self.steps), **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -67,13 +82,11 @@ class Optimizer:
                     f"of {slot}, for {len(self.params)} parameters"
                 )
         self.lr, self.steps = state["lr"], list(state["steps"])
-        self.kept = {slot: list(state[slot]) for slot in self.slots}
+        self.kept = {slot: _copied(state[slot]) for slot in self.slots}
 
 
 class SGD(Optimizer):
     """Gradient descent: v = momentum · v + g and p -= lr · v, with g = grad + weight_decay · p."""
-
-    slots = ("velocity",)
 
     def __init__(
         self,
@@ -82,14 +95,17 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, weight_decay)
+        self.slots = ("velocity",) if momentum else ()
         self.momentum = momentum
+        super().__init__(params, lr, weight_decay)
 
-    def update(self, i: int, g: Array) -> Array:
-        if self.momentum:
-            v = self.kept["velocity"][i]
-            g = self.kept["velocity"][i] = g.copy() if v is None else self.momentum * v + g
-        return self.lr * g
+    def update(self, g: Array, step: int, *kept: Array) -> Array:
+        if not self.momentum:
+            return self.lr * g
+        (v,) = kept
+        v *= self.momentum
+        v += g
+        return self.lr * v
 
 
 class Adam(Optimizer):
@@ -113,14 +129,18 @@ class Adam(Optimizer):
         self.betas = betas
         self.eps = eps
 
-    def update(self, i: int, g: Array) -> Array:
-        (b1, b2), t = self.betas, self.steps[i]
-        means, squares = self.kept["mean"], self.kept["square"]
-        m, v = means[i], squares[i]
-        m = means[i] = (1 - b1) * g if m is None else b1 * m + (1 - b1) * g
-        v = squares[i] = (1 - b2) * g * g if v is None else b2 * v + (1 - b2) * g * g
-        root = array_module(g).sqrt(v / (1 - b2**t))
-        return self.lr / (1 - b1**t) * m / (root + self.eps)
+    def update(self, g: Array, step: int, *kept: Array) -> Array:
+        (b1, b2), (m, v) = self.betas, kept
+        m *= b1
+        m += (1 - b1) * g
+        v *= b2
+        v += (1 - b2) * g * g
+        root = array_module(g).sqrt(v / (1 - b2**step))
+        return self.lr / (1 - b1**step) * m / (root + self.eps)
+
+
+def _scale(array: Array, factor: Array, rows: Rows) -> None:
+    array[rows] *= factor
 
 
 def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:
@@ -139,5 +159,5 @@ def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:
     scale = max_norm / (norm + 1e-6)  # PyTorch's formula, so that the numbers agree
     if scale < 1 and xp.isfinite(norm):
         for g in grads:
-            g *= scale
+            by_rows(functools.partial(_scale, g, scale), g)
     return norm
