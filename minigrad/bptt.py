@@ -30,6 +30,7 @@ from .backend import Array, array_module
 from .cells import Cell
 from .ops import stack, unbind
 from .tensor import Tensor, record_joint
+from .threads import Rows, by_rows
 
 
 def columns(x: Array) -> Array:
@@ -38,6 +39,21 @@ def columns(x: Array) -> Array:
 
 
 rows = columns  # and back again: the same exchange of two axes
+
+
+def with_bias(z: Array, bias: Array) -> Array:
+    """columns(z + bias), in one go: z (T, B, F) and bias (F,) to (T, F, B)."""
+    xp = array_module(z)
+    T, B, F = z.shape
+    y = xp.empty((T, F, B), z.dtype)
+    by_rows(lambda t: xp.add(z[t].swapaxes(1, 2), bias[:, None], out=y[t]), y)
+    return y
+
+
+def side_by_side(x: Array) -> Array:
+    """The columns of all steps in one matrix: (T, F, B) to (F, T·B)."""
+    T, F, B = x.shape
+    return x.swapaxes(0, 1).reshape(F, T * B)
 
 
 def through_time(
@@ -57,10 +73,10 @@ def through_time(
     T, B, I = x.shape
     G, H = cell.gates, W_hh.shape[1]
     xp, dtype = array_module(x.data), x.dtype
+    x_rows = x.data.reshape(T * B, I)
 
     # All inputs projected in one product. `step` overwrites these with the gates.
-    gates = columns((x.data.reshape(T * B, I) @ W_ih.data.T + b_ih.data).reshape(T, B, G * H))
-    gates = gates.reshape(T, G, H, B)
+    gates = with_bias((x_rows @ W_ih.data.T).reshape(T, B, G * H), b_ih.data).reshape(T, G, H, B)
     extra = xp.empty((T, cell.extra, H, B), dtype)
     states = [xp.empty((T + 1, H, B), dtype) for _ in state]
     for whole, first in zip(states, state, strict=True):
@@ -69,37 +85,40 @@ def through_time(
     zh = xp.empty((G, H, B), dtype)
     zh_flat = zh.reshape(G * H, B)
     bias = xp.repeat(b_hh.data[:, None], B, axis=1)  # in full, which adds faster than a column
+    at = list(zip(*states, strict=True))  # at[t] is the state before step t
     for t in range(T):
-        xp.matmul(W_hh.data, states[0][t], out=zh_flat)
+        xp.matmul(W_hh.data, at[t][0], out=zh_flat)
         zh_flat += bias
-        cell.step(gates[t], zh, [s[t] for s in states], [s[t + 1] for s in states], extra[t])
+        cell.step(gates[t], zh, at[t], at[t + 1], extra[t])
+
+    def local_derivatives(steps: Rows) -> tuple[Array, ...]:
+        previous, state = [s[:-1][steps] for s in states], [s[1:][steps] for s in states]
+        return cell.local_derivatives(gates[steps], previous, state, extra[steps])
 
     def backward(doutput: Array, *dlast: Array) -> list[Array]:
-        local = cell.local_derivatives(gates, states, extra)
+        blocks = by_rows(local_derivatives, gates)
+        local = [step for block in blocks for step in zip(*block, strict=True)]
         dzx = xp.empty((T, G, H, B), dtype)
         dzh = dzx if cell.adds else xp.empty_like(dzx)
         dout = columns(doutput)  # (T, H, B)
         dstate = [columns(d) for d in dlast]
         dh, through_weights = dstate[0], xp.empty((H, B), dtype)
-        W_back = xp.ascontiguousarray(W_hh.data.T)
         for t in reversed(range(T)):
             dh += dout[t]
-            cell.step_backward([d[t] for d in local], dstate, dzx[t], dzh[t])
-            dh += xp.matmul(W_back, dzh[t].reshape(G * H, B), out=through_weights)
+            cell.step_backward(local[t], dstate, dzx[t], dzh[t])
+            dh += xp.matmul(W_hh.data.T, dzh[t].reshape(G * H, B), out=through_weights)
 
-        # One product over all steps for each weight: from columns back to rows, (T·B, features).
-        dzx_rows = rows(dzx.reshape(T, G * H, B)).reshape(T * B, G * H)
-        dzh_rows = dzx_rows
-        if not cell.adds:
-            dzh_rows = rows(dzh.reshape(T, G * H, B)).reshape(T * B, G * H)
-        h_prev = rows(states[0][:-1]).reshape(T * B, H)
+        # One product over all steps for each weight.
+        dzx_wide = side_by_side(dzx.reshape(T, G * H, B))
+        dzh_wide = dzx_wide if cell.adds else side_by_side(dzh.reshape(T, G * H, B))
+        h_prev = side_by_side(states[0][:-1])
         return [
-            (dzx_rows @ W_ih.data).reshape(T, B, I),
+            (dzx_wide.T @ W_ih.data).reshape(T, B, I),
             *(rows(d) for d in dstate),
-            dzx_rows.T @ x.data.reshape(T * B, I),
-            dzh_rows.T @ h_prev,
-            dzx_rows.sum(axis=0),
-            dzh_rows.sum(axis=0),
+            dzx_wide @ x_rows,
+            dzh_wide @ h_prev.T,
+            dzx_wide.sum(axis=1),
+            dzh_wide.sum(axis=1),
         ]
 
     return record_joint(

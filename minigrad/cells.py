@@ -48,11 +48,14 @@ class Cell:
         raise NotImplementedError
 
     @staticmethod
-    def local_derivatives(gates: Array, states: Arrays, extra: Array) -> tuple[Array, ...]:
+    def local_derivatives(
+        gates: Array, previous: Arrays, state: Arrays, extra: Array
+    ) -> tuple[Array, ...]:
         """What of the derivative does not depend on gradients, for all steps at once.
 
-        gates (T, G, H, B) and extra (T, extra, H, B) as `step` left them, states (T+1, H, B).
-        Returns arrays with time along the first axis, of which `step_backward` gets its step's.
+        gates (T, G, H, B) and extra (T, extra, H, B) as `step` left them; previous and state are
+        (T, H, B) each. Returns arrays with time along the first axis, of which `step_backward`
+        gets its step's.
         """
         raise NotImplementedError
 
@@ -81,8 +84,10 @@ class TanhRNN(Cell):
         xp.tanh(zx[0], out=state[0])
 
     @staticmethod
-    def local_derivatives(gates: Array, states: Arrays, extra: Array) -> tuple[Array, ...]:
-        h = states[0][1:]
+    def local_derivatives(
+        gates: Array, previous: Arrays, state: Arrays, extra: Array
+    ) -> tuple[Array, ...]:
+        (h,) = state
         return (1 - h * h,)
 
     @staticmethod
@@ -106,8 +111,10 @@ class ReLURNN(TanhRNN):
         xp.maximum(zx[0], 0, out=state[0])
 
     @staticmethod
-    def local_derivatives(gates: Array, states: Arrays, extra: Array) -> tuple[Array, ...]:
-        h = states[0][1:]
+    def local_derivatives(
+        gates: Array, previous: Arrays, state: Arrays, extra: Array
+    ) -> tuple[Array, ...]:
+        (h,) = state
         return ((h > 0).astype(h.dtype),)
 
 
@@ -143,10 +150,12 @@ class LSTM(Cell):
         xp.multiply(o, tanh_c, out=h)
 
     @staticmethod
-    def local_derivatives(gates: Array, states: Arrays, extra: Array) -> tuple[Array, ...]:
+    def local_derivatives(
+        gates: Array, previous: Arrays, state: Arrays, extra: Array
+    ) -> tuple[Array, ...]:
         xp = array_module(gates)
         i, f, g, o = gates.swapaxes(0, 1)  # each (T, H, B)
-        c_prev, tanh_c = states[1][:-1], extra[:, 0]
+        (_, c_prev), tanh_c = previous, extra[:, 0]
         ifg_of_c = xp.empty_like(gates[:, :3])  # dc/dz of the gates that make up c
         ifg_of_c[:, 0] = g * i * (1 - i)
         ifg_of_c[:, 1] = c_prev * f * (1 - f)
@@ -198,10 +207,12 @@ class GRU(Cell):
         h += n  # n + z · (h_prev - n)
 
     @staticmethod
-    def local_derivatives(gates: Array, states: Arrays, extra: Array) -> tuple[Array, ...]:
+    def local_derivatives(
+        gates: Array, previous: Arrays, state: Arrays, extra: Array
+    ) -> tuple[Array, ...]:
         xp = array_module(gates)
         r, z, n = gates.swapaxes(0, 1)  # each (T, H, B)
-        h_prev, nh = states[0][:-1], extra[:, 0]
+        (h_prev,), nh = previous, extra[:, 0]
         rzn_of_h = xp.empty_like(gates)  # dh/dz of the gates
         rzn_of_h[:, 2] = (1 - z) * (1 - n * n)
         rzn_of_h[:, 1] = (h_prev - n) * z * (1 - z)

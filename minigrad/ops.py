@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .backend import Array, array_module
 from .tensor import Tensor, record, record_joint
 
@@ -119,13 +121,12 @@ def tanh(x: Any) -> Tensor:
 
 
 def logistic(x: Array, out: Array | None = None) -> Array:
-    """1 / (1 + exp(-x)) of an array, as 1/2 + 1/2·tanh(x/2), which can't overflow."""
+    """1 / (1 + exp(-x)) of an array."""
     xp = array_module(x)
-    y = xp.multiply(x, 0.5, out=out)
-    y = xp.tanh(y, out=out)
-    y *= 0.5
-    y += 0.5
-    return y
+    with np.errstate(over="ignore"):  # exp(-x) may become infinite, and 1/inf is 0, as it should
+        y = xp.exp(xp.negative(x, out=out), out=out)
+    y += 1
+    return xp.reciprocal(y, out=out)
 
 
 def sigmoid(x: Any) -> Tensor:

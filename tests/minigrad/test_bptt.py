@@ -48,10 +48,12 @@ class MinimalGatedUnit(Cell):
         state[0][...] = (1 - f) * previous[0] + f * n
 
     @staticmethod
-    def local_derivatives(gates: Array, states: Arrays, extra: Array) -> tuple[Array, ...]:
+    def local_derivatives(
+        gates: Array, previous: Arrays, state: Arrays, extra: Array
+    ) -> tuple[Array, ...]:
         f, n = gates.swapaxes(0, 1)  # each (T, H, B)
         fn_of_h = array_module(gates).empty_like(gates)  # dh/dz of the gates
-        fn_of_h[:, 0] = (n - states[0][:-1]) * f * (1 - f)
+        fn_of_h[:, 0] = (n - previous[0]) * f * (1 - f)
         fn_of_h[:, 1] = f * (1 - n * n)
         return fn_of_h, 1 - f
 
