@@ -43,10 +43,10 @@ def generate(
 
 def _draw(logits: np.ndarray, temperature: float) -> int:
     """An index with probability softmax(logits / temperature)."""
-    z = logits.astype(np.float64)
     with np.errstate(over="ignore"):  # at a tiny temperature all but the largest become -inf
-        z = (z - z.max()) / temperature
-    cumulative = np.exp(z).cumsum()
+        z = (logits - logits.max()) / np.float64(temperature)
+        weights = np.exp(z, dtype=logits.dtype)
+    cumulative = weights.cumsum(dtype=np.float64)
     return int(np.searchsorted(cumulative, generator().random() * cumulative[-1], side="right"))
 
 

@@ -6,6 +6,7 @@ results as one after the other.
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -58,4 +59,6 @@ def _place(draws: np.ndarray) -> Array:
 
 def keep_mask(shape: tuple[int, ...], p: float) -> np.ndarray:
     """Booleans, each True with probability 1 - p: the units that dropout keeps."""
-    return generator().random(shape, dtype=np.float32) >= p
+    n = math.prod(shape)
+    bits = generator().bit_generator.random_raw((n + 1) // 2).view(np.uint32)  # two from each draw
+    return (bits[:n] >= round(p * 2**32)).reshape(shape)
