@@ -1,0 +1,55 @@
+"""Time the evaluation of one chunk: forward and loss, without dropout and without a graph.
+
+python benchmarks/evaluate.py --against torch
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import harness
+import models
+
+import minigrad as mg
+
+
+def ours(args: argparse.Namespace) -> harness.Work:
+    model, batch = models.ours(args).eval(), harness.chunks(args)
+    hidden = model.init_hidden(args.batch_size)
+
+    @mg.no_grad()
+    def evaluate() -> None:
+        nonlocal hidden
+        loss, hidden = model.loss(*batch(), hidden)
+        loss.item()
+
+    return evaluate
+
+
+def theirs(args: argparse.Namespace) -> harness.Work:
+    import torch
+    from torch.nn.functional import nll_loss
+
+    model, batch = models.theirs(args).eval(), harness.chunks(args)
+    hidden = model.init_hidden(args.batch_size)
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        nonlocal hidden
+        data, target = map(torch.from_numpy, batch())
+        output, hidden = model(data, hidden)
+        nll_loss(output, target).item()
+
+    return evaluate
+
+
+def main() -> None:
+    args = harness.parser("Time the evaluation of one chunk.", batch_size=10, turns=30).parse()
+    contestants = {"minigrad": ours, "products": harness.Products(backward=False)}
+    if args.against:
+        contestants["torch"] = theirs
+    harness.report(harness.take_turns(contestants, args), args.bptt * args.batch_size)
+
+
+if __name__ == "__main__":
+    main()

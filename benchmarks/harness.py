@@ -1,0 +1,164 @@
+"""What the benchmarks share: contestants that take turns, and the floor below which none can go.
+
+The speed of a machine drifts, by half where it is shared. So contestants take turns, A B A B, and
+the figure that counts is the median of the ratios of neighbouring turns. Each lives in a process
+of its own, as it would for a user: neither runs with the other's settings, memory or threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import minigrad as mg  # before NumPy: it sets how long OpenBLAS's threads wait busily
+
+# isort: split
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from lm.arguments import Parser, at_least_one
+from lm.model import RNN_TYPES
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+
+Work = Callable[[], Any]  # what is timed, once
+Contestant = Callable[[argparse.Namespace], Work]  # makes it, in its own process
+
+
+def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
+    """The options of a workload: a language model of some size, and a batch."""
+    p = Parser(description=description)
+    p.add_argument("--against", choices=["torch"], help="take turns with PyTorch's CPU build")
+    p.add_argument("--model", choices=RNN_TYPES, default="LSTM")
+    p.add_argument("--words", type=at_least_one, default=10_000, help="vocabulary")
+    p.add_argument("--nhid", type=at_least_one, default=200, help="embedding and hidden units")
+    p.add_argument("--nlayers", type=at_least_one, default=2)
+    p.add_argument("--tied", action="store_true")
+    p.add_argument("--dropout", type=float, default=0.2)
+    p.add_argument("--batch-size", type=at_least_one, default=batch_size)
+    p.add_argument("--bptt", type=at_least_one, default=35)
+    p.add_argument("--turns", type=at_least_one, default=turns)
+    p.add_argument("--threads", type=at_least_one, default=2, help="of everybody")
+    return p
+
+
+def take_turns(
+    contestants: dict[str, Contestant], args: argparse.Namespace, calls: int = 6
+) -> dict[str, list[float]]:
+    """The seconds that one call of each took, turn by turn.
+
+    A turn is a few calls, of which the first two, whose data the others have driven from the
+    cache, do not count; its time is the median of the rest.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    pipes: dict[str, Connection] = {}
+    for name, contestant in contestants.items():
+        pipes[name], theirs = spawn.Pipe()
+        spawn.Process(target=_play, args=(contestant, args, calls, theirs), daemon=True).start()
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(1 + args.turns):  # the first warms up
+        for name, pipe in pipes.items():
+            pipe.send("your turn")
+            took = pipe.recv()
+            if turn:
+                seconds[name].append(took)
+    for pipe in pipes.values():
+        pipe.send(None)
+    return seconds
+
+
+def _play(contestant: Contestant, args: argparse.Namespace, calls: int, pipe: Connection) -> None:
+    mg.set_num_threads(args.threads)
+    with threadpool_limits(args.threads):
+        work = contestant(args)
+        while pipe.recv():
+            times = []
+            for _ in range(calls):
+                start = time.perf_counter()
+                work()
+                times.append(time.perf_counter() - start)
+            pipe.send(statistics.median(times[2:] or times))
+
+
+def ratio(seconds: dict[str, list[float]], a: str, b: str) -> float:
+    """The median of a's time / b's, turn by turn."""
+    return statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
+
+
+def report(seconds: dict[str, list[float]], tokens: int) -> None:
+    """Print each contestant's median, and how minigrad compares with the others."""
+    print(machine())
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        print(
+            f"{name:9} median {1000 * median:8.2f} ms (from {1000 * min(times):.2f} to "
+            f"{1000 * max(times):.2f}), {tokens / median:,.0f} tokens/s"
+        )
+    for name in set(seconds) - {"minigrad", "products"}:
+        print(f"{name}'s time / minigrad's: {ratio(seconds, name, 'minigrad'):.2f}")
+    if "products" in seconds:
+        print(f"share of the floor: {ratio(seconds, 'products', 'minigrad'):.2f}")
+
+
+def machine() -> str:
+    """On what it ran."""
+    blas = {f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["version"]}
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores | Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, {', '.join(sorted(blas))}"
+    )
+
+
+class Products:
+    """The floor: the matrix products of a step and nothing else, in the forms minigrad uses."""
+
+    def __init__(self, backward: bool) -> None:
+        self.backward = backward
+
+    def __call__(self, args: argparse.Namespace) -> Work:
+        T, B, H, V = args.bptt, args.batch_size, args.nhid, args.words
+        G, N = GATES[args.model] * H, T * B
+        x, h, W_ih, W_hh, dz = _some((N, H), (H, B), (G, H), (G, H), (N, G))
+        zh, dzh, dh, decoder, logits = _some((G, B), (G, B), (H, B), (V, H), (N, V))
+
+        def work() -> None:
+            for _ in range(args.nlayers):
+                np.matmul(x, W_ih.T, out=dz)
+                for _ in range(T):
+                    np.matmul(W_hh, h, out=zh)
+            np.matmul(x, decoder.T, out=logits)
+            if not self.backward:
+                return
+            logits @ decoder
+            logits.T @ x
+            for _ in range(args.nlayers):
+                for _ in range(T):
+                    np.matmul(W_hh.T, dzh, out=dh)
+                dz @ W_ih
+                dz.T @ x
+                dz.T @ x
+
+        return work
+
+
+def _some(*shapes: tuple[int, ...]) -> Sequence[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def chunks(args: argparse.Namespace) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """A function that draws the word ids of a chunk: what goes in, and what follows each."""
+    rng = np.random.default_rng(0)
+
+    def draw() -> tuple[np.ndarray, np.ndarray]:
+        text = rng.integers(0, args.words, (args.bptt + 1, args.batch_size))
+        return text[:-1], text[1:].reshape(-1)
+
+    return draw
