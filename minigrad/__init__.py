@@ -1,6 +1,7 @@
 """minigrad: reverse-mode autograd and recurrent networks on NumPy, to be read."""
 
 from . import functional, nn, optim
+from .anomaly import AnomalyError, detect_anomaly
 from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use
 from .gradcheck import GradcheckError, gradcheck
 from .random import manual_seed
@@ -8,9 +9,11 @@ from .tensor import Tensor, no_grad, record, record_joint, tensor
 
 __all__ = [
     "BACKENDS",
+    "AnomalyError",
     "BackendError",
     "GradcheckError",
     "Tensor",
+    "detect_anomaly",
     "functional",
     "get_default_dtype",
     "gradcheck",
