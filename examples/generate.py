@@ -12,7 +12,7 @@ import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, whole
 from lm.checkpoint import load_checkpoint, must_fit
 from lm.corpus import Dictionary
-from lm.errors import one_line_errors
+from lm.errors import run_command
 from lm.sampling import as_text, generate
 from lm.settings import Settings, build_model
 
@@ -48,5 +48,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_command(main)

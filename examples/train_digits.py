@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, probability, whole
-from lm.errors import UserError, one_line_errors
+from lm.errors import UserError, run_command
 from minigrad import functional as F
 from minigrad import nn, optim
 
@@ -111,5 +111,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_command(main)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import minigrad as mg
-from lm.arguments import Parser, at_least_one, positive, probability, whole
+from lm.arguments import Parser, at_least_one, every, positive, probability, whole
 from lm.checkpoint import load_checkpoint, must_fit
 from lm.datasets import load_corpus
-from lm.errors import one_line_errors
+from lm.errors import run_command
 from lm.model import RNN_TYPES
 from lm.progress import MetricsFile, watch
 from lm.settings import PRESETS, Settings, build_model, choose
@@ -58,13 +58,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     corpus = load_corpus(settings.data)
     model = build_model(settings, len(corpus.dictionary))
 
-    trainer = Trainer(model, corpus, settings, args.save, args.log_interval, args.dry_run)
+    trainer = Trainer(
+        model,
+        corpus,
+        settings,
+        args.save,
+        args.log_interval,
+        args.dry_run,
+        args.save_every,
+        args.detect_anomaly,
+    )
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
     trainer.observers.append(watch(settings.epochs))
     if args.metrics:
-        trainer.observers.append(MetricsFile(args.metrics))
+        kept = checkpoint.run.get("metrics") if checkpoint else None
+        trainer.observers.append(MetricsFile(args.metrics, kept))
     trainer.fit()
 
 
@@ -75,12 +85,16 @@ def parser() -> Parser:
     p.add_argument("--log-interval", type=at_least_one, default=200, help="batches per report")
     p.add_argument("--save", type=Path, default=Path("model.safetensors"), metavar="FILE",
                    help="where the best model goes; the latest state goes beside it")  # fmt: skip
+    p.add_argument("--save-every", type=every, metavar="N",
+                   help="save the latest state within an epoch too: every N batches, as in 500, "
+                   "or N minutes, as in 10m")  # fmt: skip
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint")
     p.add_argument("--metrics", metavar="FILE", help="append every report as a line of JSON")
+    p.add_argument("--detect-anomaly", action="store_true",
+                   help="find the operation that first gives NaN or infinity; slower")  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="one batch of everything, as a test")
     return p
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_command(main)

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,6 +185,9 @@ def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
     metrics.end(4.7674)
     metrics.close()
     first, epoch, end = map(strictly, path.read_text().splitlines())
+    times = [line.pop("time") for line in (first, epoch, end)]
+    assert times == sorted(times)
+    assert abs(times[0] - time.time()) < 3600  # seconds since 1970
     assert first == {
         "epoch": 1,
         "batch": 200,
@@ -191,7 +195,7 @@ def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
         "loss": 6.8503,
         "perplexity": math.exp(6.8503),
         "grad_norm": 0.5,
-        "words_per_second": 140_000 / 19.25,
+        "tokens_per_second": 140_000 / 19.25,
         "seconds": 19.25,
     }
     assert epoch == {

@@ -59,9 +59,8 @@ def test_operations_with_a_backward_of_their_own() -> None:
     x = mg.tensor(np.full((4, 1, 3), 1e30, np.float32))
     assert "forward: through_time (minigrad/bptt.py:" in anomaly(lambda: layer(x))
 
-    input, weight = leaf(1.0, 2.0).reshape(1, 2), mg.tensor(np.full((3, 2), 1e200), True)
-    weight.data[1] *= -1e200
-    assert "linear_cross_entropy" in anomaly(
+    input, weight = leaf(1.0, 2.0).reshape(1, 2), mg.tensor(np.full((3, 2), 1.5e308), True)
+    assert "forward: linear_cross_entropy (" in anomaly(
         lambda: F.linear_cross_entropy(input, weight, None, np.array([1]))
     )
 
