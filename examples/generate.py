@@ -12,7 +12,7 @@ import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, whole
 from lm.checkpoint import load_checkpoint, must_fit
 from lm.corpus import Dictionary
-from lm.errors import run_command
+from lm.errors import run_command, show
 from lm.sampling import as_text, generate
 from lm.settings import Settings, build_model
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown:
         print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     mg.manual_seed(args.seed)
-    print(as_text([*prompt, *generate(model, dictionary, args.words, args.temperature, prompt)]))
+    show(as_text([*prompt, *generate(model, dictionary, args.words, args.temperature, prompt)]))
 
 
 def parser() -> Parser:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from minigrad import BackendError
 
@@ -23,23 +24,43 @@ def warn(message: str) -> None:
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
+def show(*lines: str) -> None:
+    """Print lines on standard output, at once.
+
+    Raises UserError if it can't be written to, and BrokenPipeError if the reader has gone.
+    """
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"can't write to standard output: {error.strerror}") from error
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a command as a program: see `one_line_errors`.
 
-    SIGTERM counts as Ctrl-C from the first moment, and after the last neither counts any more.
-    Characters that the terminal can't show are escaped.
+    SIGTERM counts as Ctrl-C from the first moment. A second signal changes nothing, nor does one
+    that comes when all is done. Characters that the terminal can't show are escaped.
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        _handle_signals(signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    _handle_signals(interrupt)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with one_line_errors():
         main()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        _handle_signals(signal.SIG_IGN)
+
+
+def _handle_signals(how: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, how)
 
 
 @contextmanager
@@ -53,26 +74,16 @@ def one_line_errors() -> Iterator[None]:
     """
     try:
         yield
-        _flush()
+        show()
     except BrokenPipeError:
         _discard_output()
     except (UserError, BackendError) as error:
-        _exit(str(error))
+        _exit(" ".join(str(error).splitlines()))
     except MemoryError as error:
         reason = " ".join(str(error).split())
         _exit(f"out of memory ({reason}); a smaller model, --batch-size or --bptt needs less")
     except KeyboardInterrupt:
         _exit("interrupted before there was anything to keep")
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _discard_output()
-        raise UserError(f"can't write to standard output: {error.strerror}") from error
 
 
 def _discard_output() -> None:
@@ -83,4 +94,8 @@ def _discard_output() -> None:
 def _exit(message: str) -> None:
     with contextlib.suppress(OSError):
         print(f"error: {message}", file=sys.stderr)
+    try:
+        show()
+    except (UserError, BrokenPipeError):
+        _discard_output()
     raise SystemExit(2) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, warn
+from .errors import UserError, show, warn
 
 RULE = "-" * 89
 
@@ -88,12 +88,10 @@ class Lines(Observer):
 
     def write(self, line: str) -> None:
         try:
-            print(line, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
+            show(line)
+        except UserError as error:
             if not self.failed:
-                warn(f"can't write to standard output: {error.strerror}; training goes on")
+                warn(f"{error}; training goes on")
             self.failed = True
 
     def start(self, text: str) -> None:

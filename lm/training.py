@@ -151,10 +151,10 @@ class Trainer:
         Raises UserError if training diverges, or what it came to can't be saved.
         """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self.stop)
             for observer in self.observers:
                 stack.callback(observer.close)
                 observer.start(self.summary())
-            stack.enter_context(self.stop)
             # A run that diverges is told in one line, by `_diverged`, not by NumPy's warnings.
             stack.enter_context(np.errstate(all="ignore"))
             if self.detect_anomaly:
