@@ -29,7 +29,8 @@ from minigrad.backend import to_host
 from .errors import UserError
 from .files import replace_file
 
-FORMAT = "minigrad-lm-2"
+PROGRAM = "minigrad-lm-"
+FORMAT = PROGRAM + "2"  # raised when what the file holds changes
 TEXTS = {"settings": dict, "vocabulary": list, "run": dict, "optimizer": dict}
 ARRAYS = ("model", "hidden", "optimizer")
 
@@ -101,12 +102,23 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return Checkpoint(**parts, path=Path(path))
 
 
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` says that it is a checkpoint of this program, of any version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format", "").startswith(PROGRAM)
+    except (SafetensorError, OSError):
+        return False
+
+
 @contextlib.contextmanager
 def must_fit(path: str | os.PathLike[str] | None) -> Iterator[None]:
     """Turn what goes wrong with the contents of the checkpoint at `path` into a UserError."""
     try:
         yield
-    except (LookupError, ValueError, TypeError, RecursionError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{path} is a damaged checkpoint, or one of another version ({reason})"
@@ -152,7 +164,7 @@ def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a checkpoint, or a damaged one: {reason}") from error
     if (version := str(metadata.get("format"))) != FORMAT:
-        if version.startswith("minigrad-lm-"):
+        if version.startswith(PROGRAM):
             raise UserError(
                 f"{path} is a checkpoint of another version ({version}, and this program reads "
                 f"{FORMAT}); load it with the version that wrote it, or train again"
