@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import minigrad as mg
-from lm.arguments import Parser, at_least_one, every, positive, probability, whole
+from lm.arguments import (
+    Parser,
+    at_least_one,
+    every,
+    layers,
+    positive,
+    probability,
+    size,
+    whole,
+)
 from lm.checkpoint import load_checkpoint, must_fit
 from lm.datasets import load_corpus
 from lm.errors import run_command
@@ -27,9 +36,9 @@ from minigrad.nn.recurrent import DROPOUT_KINDS
 SETTINGS = {
     "data": (str, "folder with train.txt, valid.txt, test.txt; 'builtin'; else Penn Treebank"),
     "model": (RNN_TYPES, "kind of recurrent net"),
-    "emsize": (at_least_one, "size of a word's vector"),
-    "nhid": (at_least_one, "hidden units per layer"),
-    "nlayers": (at_least_one, "recurrent layers"),
+    "emsize": (size, "size of a word's vector"),
+    "nhid": (size, "hidden units per layer"),
+    "nlayers": (layers, "recurrent layers"),
     "dropout": (probability, "probability to drop a unit"),
     "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
     "tied": (bool, "share one matrix between embedding and decoder"),

@@ -45,6 +45,16 @@ def at_least_one(text: str) -> int:
     return _number(text, int, lambda n: n >= 1, "a whole number of at least 1")
 
 
+def size(text: str) -> int:
+    """A whole number from 1 to a million: what is larger fits into no memory."""
+    return _number(text, int, lambda n: 1 <= n <= 10**6, "a whole number from 1 to 1,000,000")
+
+
+def layers(text: str) -> int:
+    """A whole number from 1 to a thousand."""
+    return _number(text, int, lambda n: 1 <= n <= 1000, "a whole number from 1 to 1,000")
+
+
 def whole(text: str) -> int:
     """A whole number from 0 on."""
     return _number(text, int, lambda n: n >= 0, "a whole number of at least 0")

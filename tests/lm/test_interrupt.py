@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,40 @@ def test_afterwards_it_means_what_it_did_before(make_trainer: Make, interrupt: I
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(5)
+
+
+def test_sigterm_is_the_same(
+    make_trainer: Make, watched: Watched, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = make_trainer()
+    watcher = watched(trainer)
+    monkeypatch.setattr(signal, "SIGINT", signal.SIGTERM)  # what `interrupt` sends
+    trainer.observers.append(interrupt(2, 4))
+    trainer.fit()
+    assert watcher.batches[-1] == (2, 4)
+    assert watcher.test_loss is not None
+    assert load_checkpoint(trainer.latest_path).run["position"]["batch"] == 4
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("rnn_types", [("LSTM", "LSTM"), ("GRU", "RNN_TANH")])
+def test_two_models_in_two_threads_are_as_one_after_the_other(
+    make_trainer: Make, tmp_path: Path, rnn_types: tuple[str, str]
+) -> None:
+    def run(number: int, where: str) -> tuple[float, dict[str, bytes]]:
+        folder = tmp_path / f"{where}{number}"
+        folder.mkdir()
+        trainer = make_trainer(folder=folder, model=rnn_types[number], seed=number, dropout=0.4)
+        loss = trainer.fit()
+        latest = load_checkpoint(trainer.latest_path)
+        return loss, {name: w.tobytes() for name, w in latest.model.items()}
+
+    expected = [run(number, "alone") for number in (0, 1)]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(run, (0, 1), ("together", "together")))
+    assert found == expected
+    assert expected[0] != expected[1]
 
 
 def test_training_works_in_a_thread_where_signals_cannot_be_handled(
