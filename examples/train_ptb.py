@@ -24,7 +24,7 @@ from lm.arguments import (
 )
 from lm.checkpoint import load_checkpoint, must_fit
 from lm.datasets import load_corpus
-from lm.errors import run_command
+from lm.errors import UserError, run_command
 from lm.model import RNN_TYPES
 from lm.progress import MetricsFile, watch
 from lm.settings import PRESETS, Settings, build_model, choose
@@ -58,6 +58,10 @@ SETTINGS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
+    if args.resume and args.dry_run:
+        raise UserError(
+            "--dry-run would write over the run that --resume goes on with; leave one out"
+        )
     checkpoint = load_checkpoint(args.resume) if args.resume else None
     with must_fit(args.resume):
         settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)

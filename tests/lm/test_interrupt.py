@@ -17,6 +17,7 @@ import lm.training
 from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.corpus import Corpus
+from lm.errors import UserError
 from lm.training import Trainer, evaluate
 
 Make = Callable[..., Trainer]
@@ -108,6 +109,16 @@ def test_afterwards_it_means_what_it_did_before(make_trainer: Make, interrupt: I
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(5)
+
+
+def test_a_broken_model_is_not_saved(
+    make_trainer: Make, interrupt: Interrupt, tmp_path: Path
+) -> None:
+    trainer = make_trainer(model="RNN_RELU", lr=1e30, clip=1e30, log_interval=1000)
+    trainer.observers.append(interrupt(1, 4))
+    with pytest.raises(UserError, match=r"the loss is \S+ at batch \d of epoch 1 .* nothing was"):
+        trainer.fit()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sigterm_is_the_same(
