@@ -34,10 +34,14 @@ OPTIONS = ["--save-every", "1", "--log-interval", "7", "--dropout", "0.3", "--ep
 
 
 @pytest.fixture
-def tmp_path(tmp_path: Path) -> Iterator[Path]:
-    """In memory, where the system has such a folder: a kill does not ask whether a disk is slow."""
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Of the quick tests, in memory where the system has such a folder.
+
+    On a disk most of a run is waiting for it: slow, but just what a kill shall find.
+    """
     memory = Path("/dev/shm")
-    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+    on_disk = request.node.get_closest_marker("slow") is not None
+    if on_disk or not (memory.is_dir() and os.access(memory, os.W_OK)):
         yield tmp_path
         return
     with tempfile.TemporaryDirectory(dir=memory) as folder:
@@ -135,7 +139,8 @@ def test_sigterm_and_ctrl_c(
         process.stdout.readline()
         time.sleep(moment)
         process.send_signal((signal.SIGTERM, signal.SIGINT)[i % 2])
-        out, _ = process.communicate(timeout=120)
+        out = process.stdout.read()  # not communicate(), which forgets what readline() has read
+        process.wait(120)
         assert process.returncode == 0
         assert (tmp_path / "stderr").read_text() == ""
         tested = re.search(r"\| End of training \| test loss +\S+ \| test ppl +\S+\n={89}\n$", out)
@@ -154,7 +159,8 @@ def test_a_second_signal_changes_nothing(start: Call, options: list[str], tmp_pa
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         process.send_signal(number)
         time.sleep(0.01)
-    out, _ = process.communicate(timeout=120)
+    out = process.stdout.read()
+    process.wait(120)
     # 0 also where the last of them came when all was done.
     assert process.returncode == 0
     assert "| End of training |" in out
