@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, whole
 from lm.checkpoint import load_checkpoint, must_fit
-from lm.corpus import Dictionary
-from lm.errors import one_line_errors
+from lm.corpus import EOS, UNK, Dictionary
+from lm.errors import UserError, run_command, show
 from lm.sampling import as_text, generate
 from lm.settings import Settings, build_model
 
@@ -26,13 +26,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     with must_fit(args.checkpoint):
         model = build_model(Settings(**checkpoint.settings), len(dictionary))
         model.load_state_dict(checkpoint.model)
+        dictionary.encode([EOS])  # which every text begins with
 
     prompt = args.prompt.split()
     unknown = [word for word in prompt if word not in dictionary.word2idx]
+    if unknown and UNK not in dictionary.word2idx:
+        raise UserError(f"not in the vocabulary, which has no {UNK}: {' '.join(unknown)}")
     if unknown:
         print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     mg.manual_seed(args.seed)
-    print(as_text([*prompt, *generate(model, dictionary, args.words, args.temperature, prompt)]))
+    show(as_text([*prompt, *generate(model, dictionary, args.words, args.temperature, prompt)]))
 
 
 def parser() -> Parser:
@@ -48,5 +51,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_command(main)

@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, probability, whole
-from lm.errors import UserError, one_line_errors
+from lm.errors import UserError, run_command, show
 from minigrad import functional as F
 from minigrad import nn, optim
 
@@ -40,10 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        print(
+        show(
             f"| epoch {epoch:3d} | loss {np.mean(losses):6.4f} "
-            f"| test accuracy {accuracy(model, test_images, test_labels):6.2%}",
-            flush=True,
+            f"| test accuracy {accuracy(model, test_images, test_labels):6.2%}"
         )
 
 
@@ -111,5 +110,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_command(main)

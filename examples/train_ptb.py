@@ -12,10 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import minigrad as mg
-from lm.arguments import Parser, at_least_one, positive, probability, whole
+from lm.arguments import (
+    Parser,
+    at_least_one,
+    every,
+    layers,
+    positive,
+    probability,
+    size,
+    whole,
+)
 from lm.checkpoint import load_checkpoint, must_fit
 from lm.datasets import load_corpus
-from lm.errors import one_line_errors
+from lm.errors import UserError, run_command
 from lm.model import RNN_TYPES
 from lm.progress import MetricsFile, watch
 from lm.settings import PRESETS, Settings, build_model, choose
@@ -27,9 +36,9 @@ from minigrad.nn.recurrent import DROPOUT_KINDS
 SETTINGS = {
     "data": (str, "folder with train.txt, valid.txt, test.txt; 'builtin'; else Penn Treebank"),
     "model": (RNN_TYPES, "kind of recurrent net"),
-    "emsize": (at_least_one, "size of a word's vector"),
-    "nhid": (at_least_one, "hidden units per layer"),
-    "nlayers": (at_least_one, "recurrent layers"),
+    "emsize": (size, "size of a word's vector"),
+    "nhid": (size, "hidden units per layer"),
+    "nlayers": (layers, "recurrent layers"),
     "dropout": (probability, "probability to drop a unit"),
     "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
     "tied": (bool, "share one matrix between embedding and decoder"),
@@ -49,6 +58,10 @@ SETTINGS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
+    if args.resume and args.dry_run:
+        raise UserError(
+            "--dry-run would write over the run that --resume goes on with; leave one out"
+        )
     checkpoint = load_checkpoint(args.resume) if args.resume else None
     with must_fit(args.resume):
         settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
@@ -58,13 +71,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     corpus = load_corpus(settings.data)
     model = build_model(settings, len(corpus.dictionary))
 
-    trainer = Trainer(model, corpus, settings, args.save, args.log_interval, args.dry_run)
+    trainer = Trainer(
+        model,
+        corpus,
+        settings,
+        args.save,
+        args.log_interval,
+        args.dry_run,
+        args.save_every,
+        args.detect_anomaly,
+    )
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
     trainer.observers.append(watch(settings.epochs))
     if args.metrics:
-        trainer.observers.append(MetricsFile(args.metrics))
+        kept = checkpoint.run.get("metrics") if checkpoint else None
+        trainer.observers.append(MetricsFile(args.metrics, kept))
     trainer.fit()
 
 
@@ -75,12 +98,16 @@ def parser() -> Parser:
     p.add_argument("--log-interval", type=at_least_one, default=200, help="batches per report")
     p.add_argument("--save", type=Path, default=Path("model.safetensors"), metavar="FILE",
                    help="where the best model goes; the latest state goes beside it")  # fmt: skip
+    p.add_argument("--save-every", type=every, metavar="N",
+                   help="save the latest state within an epoch too: every N batches, as in 500, "
+                   "or N minutes, as in 10m")  # fmt: skip
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint")
     p.add_argument("--metrics", metavar="FILE", help="append every report as a line of JSON")
+    p.add_argument("--detect-anomaly", action="store_true",
+                   help="find the operation that first gives NaN or infinity; slower")  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="one batch of everything, as a test")
     return p
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_command(main)

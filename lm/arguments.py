@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from .saving import Every
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and which takes `--batch_size` too."""
@@ -43,6 +45,16 @@ def at_least_one(text: str) -> int:
     return _number(text, int, lambda n: n >= 1, "a whole number of at least 1")
 
 
+def size(text: str) -> int:
+    """A whole number from 1 to a million: what is larger fits into no memory."""
+    return _number(text, int, lambda n: 1 <= n <= 10**6, "a whole number from 1 to 1,000,000")
+
+
+def layers(text: str) -> int:
+    """A whole number from 1 to a thousand."""
+    return _number(text, int, lambda n: 1 <= n <= 1000, "a whole number from 1 to 1,000")
+
+
 def whole(text: str) -> int:
     """A whole number from 0 on."""
     return _number(text, int, lambda n: n >= 0, "a whole number of at least 0")
@@ -56,6 +68,14 @@ def positive(text: str) -> float:
 def probability(text: str) -> float:
     """A number from 0 to 1."""
     return _number(text, float, lambda x: 0 <= x <= 1, "a probability from 0 to 1")
+
+
+def every(text: str) -> Every:
+    """Batches, as in 500, or minutes, as in 10m or 0.5m."""
+    wanted = "a number of batches, as in 500, or of minutes, as in 10m"
+    if text.endswith("m"):
+        return Every(seconds=60 * _number(text[:-1], float, lambda x: 0 < x < math.inf, wanted))
+    return Every(batches=_number(text, int, lambda n: n >= 1, wanted))
 
 
 def _number(text: str, kind: Any, allowed: Callable[[Any], bool], wanted: str) -> Any:

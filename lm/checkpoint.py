@@ -1,15 +1,20 @@
-"""A run in one file: weights, where training stands, settings and vocabulary.
+"""A run in one file: weights, optimiser, where training stands, settings and vocabulary.
 
 The file is safetensors: arrays, and text metadata in JSON. Loading it runs no code.
 
-    model.<name>         the weights, as state_dict names them
-    hidden.<i>           the state carried from chunk to chunk
-    metadata             format, settings, vocabulary, run
+    model.<name>                  the weights, as state_dict names them
+    optimizer.<slot>.<parameter>  the arrays that the optimiser keeps
+    hidden.<i>                    the state carried from chunk to chunk
+    metadata                      format, settings, vocabulary, run, optimizer, sha256
+
+`sha256` is the sum over the whole file, with zeros in its own place: not a byte can change
+unnoticed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,11 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
+from minigrad.backend import to_host
 
-FORMAT = "minigrad-lm-1"
-TEXTS = ("settings", "vocabulary", "run")
-ARRAYS = ("model", "hidden")
+from .errors import UserError
+from .files import replace_file
+
+PROGRAM = "minigrad-lm-"
+FORMAT = PROGRAM + "2"  # raised when what the file holds changes
+TEXTS = {"settings": dict, "vocabulary": list, "run": dict, "optimizer": dict}
+ARRAYS = ("model", "hidden", "optimizer")
+
+SEAL = b'"sha256":"'  # what stands before the sum; inside the texts a quotation mark is escaped
+UNSEALED = "0" * 64
 
 
 @dataclass
@@ -33,8 +45,10 @@ class Checkpoint:
     settings: dict[str, Any]
     vocabulary: list[str]
     model: dict[str, np.ndarray]
-    run: dict[str, Any] = field(default_factory=dict)  # position, lr, best result, random state
+    run: dict[str, Any] = field(default_factory=dict)  # position, best result, random state
     hidden: dict[str, np.ndarray] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)  # its state_dict, with the lr
+    path: Path | None = field(default=None, compare=False)  # where it was loaded from
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -42,64 +56,153 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
 
     Raises UserError if it can't be written; what was there stays.
     """
-    from safetensors.numpy import save
-
-    arrays = {
-        f"{group}.{name}": np.ascontiguousarray(array)
-        for group in ARRAYS
-        for name, array in getattr(checkpoint, group).items()
+    state, kept = _separate(checkpoint.optimizer)
+    groups = {"model": checkpoint.model, "hidden": checkpoint.hidden, "optimizer": kept}
+    arrays = {f"{g}.{name}": array for g in ARRAYS for name, array in groups[g].items()}
+    texts = {
+        "settings": checkpoint.settings,
+        "vocabulary": checkpoint.vocabulary,
+        "run": checkpoint.run,
+        "optimizer": state,
     }
-    texts = {name: json.dumps(getattr(checkpoint, name)) for name in TEXTS}
-    contents = save(arrays, metadata={"format": FORMAT, **texts})
-    path = Path(path)
-    # The temporary file lies beside the other, since only within one file system a rename is
-    # atomic; the process id keeps two runs apart.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(path, sealed(arrays, {name: json.dumps(texts[name]) for name in TEXTS}))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(f"can't write the checkpoint {path}: {error.strerror}") from error
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint. Raises UserError if there is none at `path` or it is not one."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     if not os.path.isfile(path):
         raise UserError(f"no checkpoint {path}; train a model first, with --save {path}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a checkpoint, or a damaged one: {error}") from error
+        contents = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"can't read the checkpoint {path}: {error.strerror}") from error
+    metadata = _metadata(contents, path)
+    if not _is_intact(contents):
+        raise UserError(
+            f"{path} is damaged: it has changed since it was written (its SHA-256 sum is "
+            "another); go back to another checkpoint"
+        )
     with must_fit(path):
+        try:
+            arrays = load(contents)
+        except SafetensorError as error:
+            raise ValueError(error) from error
         parts: dict[str, Any] = {name: json.loads(metadata[name]) for name in TEXTS}
-        parts |= {group: _group(arrays, group) for group in ARRAYS}
-        return Checkpoint(**parts)
+        for name, kind in TEXTS.items():
+            if not isinstance(parts[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+        parts |= {group: _group(arrays, group) for group in ("model", "hidden")}
+        parts["optimizer"] = _joined(parts["optimizer"], _group(arrays, "optimizer"))
+        return Checkpoint(**parts, path=Path(path))
+
+
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` says that it is a checkpoint of this program, of any version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format", "").startswith(PROGRAM)
+    except (SafetensorError, OSError):
+        return False
 
 
 @contextlib.contextmanager
-def must_fit(path: str | os.PathLike[str]) -> Iterator[None]:
+def must_fit(path: str | os.PathLike[str] | None) -> Iterator[None]:
     """Turn what goes wrong with the contents of the checkpoint at `path` into a UserError."""
     try:
         yield
-    except (KeyError, ValueError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+    except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{path} is a damaged checkpoint, or one of another version ({reason})"
         ) from error
+
+
+# -------------------------------------------------------------------- the file
+
+
+def sealed(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytearray:
+    """The contents of a checkpoint file."""
+    from safetensors.numpy import save
+
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {"format": FORMAT, **texts, "sha256": UNSEALED}
+    contents = bytearray(save(whole, metadata=metadata))
+    start = contents.index(SEAL) + len(SEAL)
+    contents[start : start + len(UNSEALED)] = hashlib.sha256(contents).hexdigest().encode()
+    return contents
+
+
+def _is_intact(contents: bytes) -> bool:
+    """Whether the sum in the file is that of the file."""
+    start = contents.find(SEAL) + len(SEAL)
+    end = start + len(UNSEALED)
+    whole = memoryview(contents)
+    actual = hashlib.sha256(whole[:start])
+    actual.update(UNSEALED.encode())
+    actual.update(whole[end:])
+    return actual.hexdigest().encode() == contents[start:end]
+
+
+def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a safetensors file (UserError if it is none, or not of this version).
+
+    The file begins with the length of its header, eight bytes, and the header, in JSON.
+    """
+    length = int.from_bytes(contents[:8], "little")
+    try:
+        header = json.loads(contents[8 : 8 + length])
+        metadata = dict(header.get("__metadata__", {}))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not a checkpoint, or a damaged one: {reason}") from error
+    if (version := str(metadata.get("format"))) != FORMAT:
+        if version.startswith(PROGRAM):
+            raise UserError(
+                f"{path} is a checkpoint of another version ({version}, and this program reads "
+                f"{FORMAT}); load it with the version that wrote it, or train again"
+            )
+        raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
+    return metadata
 
 
 def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
     """The arrays whose names begin with `group.`, without that."""
     prefix = group + "."
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+# -------------------------------------------------------------------- the optimiser
+
+
+def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """An optimiser's state as what JSON can hold, and its arrays under `<slot>.<parameter>`."""
+    texts: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for slot, value in state.items():
+        texts[slot] = value
+        if isinstance(value, list):
+            found = {i: _host(x) for i, x in enumerate(value) if hasattr(x, "shape")}
+            arrays |= {f"{slot}.{i}": x for i, x in found.items()}
+            texts[slot] = [None if i in found else x for i, x in enumerate(value)]
+    return texts, arrays
+
+
+def _host(x: Any) -> np.ndarray:
+    """An array, or the scalar that NumPy's arithmetic makes of one without axes."""
+    return np.asarray(x) if isinstance(x, np.generic) else to_host(x)
+
+
+def _joined(texts: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The state that `_separate` took apart."""
+    for name, array in arrays.items():
+        slot, _, parameter = name.rpartition(".")
+        texts[slot][int(parameter)] = array
+    return texts

@@ -41,10 +41,12 @@ class Dictionary:
     def encode(self, words: Iterable[str]) -> Ids:
         """The ids of `words`, 1-d; a word that the dictionary lacks has the id of `<unk>`.
 
-        Raises KeyError if the dictionary has no `<unk>`.
+        Raises KeyError for such a word if the dictionary has no `<unk>` either.
         """
-        unk = self.word2idx[UNK]
-        return np.array([self.word2idx.get(word, unk) for word in words], dtype=np.int64)
+        known, unk = self.word2idx, self.word2idx.get(UNK)
+        if unk is None:
+            return np.array([known[word] for word in words], dtype=np.int64)
+        return np.array([known.get(word, unk) for word in words], dtype=np.int64)
 
 
 class Corpus:
@@ -60,15 +62,17 @@ class Corpus:
     test: Ids
     unknown: dict[str, int]
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], dictionary: Dictionary | None = None) -> None:
         """Read the folder `path`: train.txt, valid.txt and test.txt, or ptb.train.txt and so on.
 
-        Raises UserError for a missing folder or file, one without words, or one not in UTF-8.
+        The ids are those of `dictionary`, if one is given. Raises UserError for a missing folder
+        or file, one without words, or one not in UTF-8.
         """
         folder = Path(path)
         if not os.path.isdir(folder):
             raise UserError(f"no folder {folder}; give one with train.txt, valid.txt and test.txt")
-        self._index(*(_read(folder, split) for split in SPLITS))
+        train, valid, test = (_read(folder, split) for split in SPLITS)
+        self._index(train, valid, test, dictionary)
 
     @classmethod
     def from_text(cls, train: str, valid: str, test: str) -> Corpus:
@@ -77,13 +81,26 @@ class Corpus:
         corpus._index(train, valid, test)
         return corpus
 
-    def _index(self, train: str, valid: str, test: str) -> None:
+    def _index(
+        self, train: str, valid: str, test: str, dictionary: Dictionary | None = None
+    ) -> None:
         words = {"train": tokenise(train), "valid": tokenise(valid), "test": tokenise(test)}
-        self.dictionary = Dictionary(dict.fromkeys(words["train"]))
-        self.dictionary.add_word(UNK)
+        if dictionary is None:
+            dictionary = Dictionary(dict.fromkeys(words["train"]))
+            dictionary.add_word(UNK)
+        self.dictionary = dictionary
         self.train, self.valid, self.test = (self.dictionary.encode(words[s]) for s in SPLITS)
         known = self.dictionary.word2idx
         self.unknown = {s: sum(w not in known for w in words[s]) for s in ("valid", "test")}
+
+
+def word_language_model_dictionary(path: str | os.PathLike[str]) -> Dictionary:
+    """The words of the three splits in the folder `path`, in order of appearance.
+
+    So PyTorch's word_language_model numbers them. Raises UserError as `Corpus` does.
+    """
+    texts = (_read(Path(path), split) for split in SPLITS)
+    return Dictionary(word for text in texts for word in dict.fromkeys(tokenise(text)))
 
 
 def tokenise(text: str) -> list[str]:

@@ -44,7 +44,7 @@ def penn_treebank(
             name = f"ptb.{split}.txt"
             url = f"{base_url}/{name}"
             try:
-                download(url, folder / name, sha256, PTB_MAX_BYTES, progress)
+                download(url, folder, name, sha256, PTB_MAX_BYTES, progress)
             except DownloadError as error:
                 raise UserError(
                     f"cannot download {url} ({error}); put ptb.train.txt, ptb.valid.txt and "

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
+import time
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30.0  # seconds without an answer
+DEADLINE = 600.0  # seconds in all: a byte now and then would never time out
 
 
 class DownloadError(Exception):
     """The file could not be had; the message is one line: the reason."""
 
 
-def download(url: str, path: Path, sha256: str, max_bytes: int, progress: bool = True) -> None:
-    """Fetch `url` into `path`, which appears only once its SHA-256 sum has been verified.
+def download(
+    url: str, folder: Path, name: str, sha256: str, max_bytes: int, progress: bool = True
+) -> None:
+    """Fetch `url` into the file `name` in `folder`, once its SHA-256 sum has been verified.
 
-    The folder is made if need be. `progress` draws a bar on standard error if that is a
-    terminal. Raises DownloadError if the file cannot be fetched or written, is larger than
-    `max_bytes`, or has another sum.
+    The folder is made if need be, and nothing is written outside it: `name` may not lead out,
+    and a link in its place is replaced, not followed. `progress` draws a bar on standard error
+    if that is a terminal. Raises DownloadError if the file cannot be fetched or written, takes
+    longer than `DEADLINE`, is larger than `max_bytes`, or has another sum.
     """
-    # In the same folder, so that the rename is atomic; a name of its own for each process.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise DownloadError(f"{name!r} is not the name of a file in {folder}")
+    # In the same folder, so that the rename is atomic; a name that nobody else has.
+    part = folder / f".{name}.{secrets.token_hex(8)}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             if _fetch(url, part, max_bytes, progress) != sha256:
                 raise DownloadError("wrong SHA-256 sum")
-            part.replace(path)
+            part.replace(folder / name)
         finally:
             part.unlink(missing_ok=True)
     except (OSError, HTTPException) as error:
@@ -47,16 +54,18 @@ def _fetch(url: str, part: Path, max_bytes: int, progress: bool) -> str:
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     shown = progress and console.is_terminal
     sha256 = hashlib.sha256()
-    received = 0
+    received, started = 0, time.monotonic()
     with (
         urlopen(url, timeout=TIMEOUT) as response,
-        part.open("wb") as file,
+        part.open("xb") as file,
         Progress(*columns, console=console, transient=True, disable=not shown) as bar,
     ):
         size = response.length  # None if the server does not say
         task = bar.add_task(url, total=size)
-        while chunk := response.read(CHUNK):
+        while chunk := response.read1(CHUNK):  # what there is, without waiting for a whole chunk
             received += len(chunk)
+            if time.monotonic() - started > DEADLINE:
+                raise DownloadError(f"not done after {DEADLINE:g} seconds")
             if received > max_bytes:
                 raise DownloadError(f"larger than {max_bytes} bytes")
             file.write(chunk)

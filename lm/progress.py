@@ -7,10 +7,14 @@ import json
 import math
 import os
 import sys
+import time
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, show, warn
 
 RULE = "-" * 89
 
@@ -68,12 +72,27 @@ class Observer:
     def close(self) -> None:
         """Nothing more will come, whether training ended or failed."""
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint shall keep of it, under a name of its own. JSON can hold it."""
+        return {}
+
 
 class Lines(Observer):
-    """Plain lines, in word_language_model's form."""
+    """Plain lines, in word_language_model's form.
+
+    Where they can't be written, as to a full disk, training goes on without them. A reader who
+    has stopped reading is a BrokenPipeError.
+    """
+
+    failed = False
 
     def write(self, line: str) -> None:
-        print(line, flush=True)
+        try:
+            show(line)
+        except UserError as error:
+            if not self.failed:
+                warn(f"{error}; training goes on")
+            self.failed = True
 
     def start(self, text: str) -> None:
         self.write(text)
@@ -145,15 +164,40 @@ class Bar(Lines):
 class MetricsFile(Observer):
     """One JSON object a line for every report, appended and flushed.
 
-    Raises UserError if the file can't be opened for appending.
+    A checkpoint keeps how long the file was, and a checksum of it: `resumed` is what it kept, and
+    lines written after that, which the resumed run will write again, are cut off. A line that
+    can't be written is left out with a warning. Raises UserError if the file can't be opened
+    for appending, or not even the first line can be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], resumed: Mapping[str, Any] | None = None
+    ) -> None:
         self.path = path
+        self.written = self.failed = False
         try:
-            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (see close)
+            self.file = open(path, "ab")  # noqa: SIM115 (see close)
+            self.length, self.checksum = self._go_on(resumed or {})
         except OSError as error:
             raise UserError(f"can't write the metrics to {path}: {error.strerror}") from error
+
+    def _go_on(self, resumed: Mapping[str, Any]) -> tuple[int, int]:
+        """Cut the file where the resumed run left it, if it is that run's file.
+
+        Returns its length in bytes and their checksum.
+        """
+        if not os.path.isfile(self.path):  # a pipe or a device can only be written to
+            return 0, 0
+        contents = Path(self.path).read_bytes()
+        length = resumed.get("bytes")
+        if length is not None and zlib.crc32(contents[:length]) == resumed.get("crc32"):
+            self.file.truncate(length)
+            contents = contents[:length]
+        elif contents and not contents.endswith(b"\n"):  # a kill has cut the last line
+            self.file.write(b"\n")
+            self.file.flush()
+            contents += b"\n"
+        return len(contents), zlib.crc32(contents)
 
     def write(self, record: dict[str, Any]) -> None:
         # JSON has no infinity and no NaN.
@@ -161,11 +205,34 @@ class MetricsFile(Observer):
             k: None if isinstance(v, float) and not math.isfinite(v) else v
             for k, v in record.items()
         }
+        line = (json.dumps(known) + "\n").encode()
         try:
-            self.file.write(json.dumps(known) + "\n")
-            self.file.flush()
+            self._append(line)
         except OSError as error:
-            raise UserError(f"can't write the metrics to {self.path}: {error.strerror}") from error
+            reason = f"can't write the metrics to {self.path}: {error.strerror}"
+            if not self.written:
+                raise UserError(reason) from error
+            if not self.failed:
+                warn(f"{reason}; training goes on, and the next report tries again")
+            self.failed = True
+        else:
+            self.written, self.failed = True, False
+            self.length += len(line)
+            self.checksum = zlib.crc32(line, self.checksum)
+
+    def _append(self, line: bytes) -> None:
+        """Write the whole line, or nothing of it."""
+        try:
+            written = os.write(self.file.fileno(), line)
+            while written < len(line):
+                written += os.write(self.file.fileno(), line[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.file.truncate(self.length)
+            raise
+
+    def state(self) -> dict[str, Any]:
+        return {"metrics": {"bytes": self.length, "crc32": self.checksum}}
 
     def report(self, report: Report) -> None:
         self.write(
@@ -176,8 +243,9 @@ class MetricsFile(Observer):
                 "loss": report.loss,
                 "perplexity": perplexity(report.loss),
                 "grad_norm": report.grad_norm,
-                "words_per_second": report.words / report.seconds,
+                "tokens_per_second": report.words / report.seconds,
                 "seconds": report.seconds,
+                "time": time.time(),
             }
         )
 
@@ -188,6 +256,7 @@ class MetricsFile(Observer):
                 "valid_loss": end.valid_loss,
                 "valid_perplexity": perplexity(end.valid_loss),
                 "seconds": end.seconds,
+                "time": time.time(),
             }
         )
 
@@ -196,7 +265,13 @@ class MetricsFile(Observer):
             self.file.close()
 
     def end(self, test_loss: float) -> None:
-        self.write({"test_loss": test_loss, "test_perplexity": perplexity(test_loss)})
+        self.write(
+            {
+                "test_loss": test_loss,
+                "test_perplexity": perplexity(test_loss),
+                "time": time.time(),
+            }
+        )
 
 
 def watch(epochs: int) -> Lines:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import numpy as np
 
-from minigrad import Tensor, keep_freed_memory, no_grad, random
+from minigrad import (
+    AnomalyError,
+    Tensor,
+    detect_anomaly,
+    keep_freed_memory,
+    no_grad,
+    random,
+)
 from minigrad.backend import Array, array_module, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
 from .batches import batchify, count_batches, get_batch
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, save_checkpoint
 from .corpus import Corpus
 from .errors import UserError
 from .model import Hidden, RNNModel, repackage_hidden
 from .progress import EpochEnd, Observer, Report
-from .settings import EVAL_BATCH_SIZE, FREE, Settings
+from .saving import Every, Saver
+from .settings import EVAL_BATCH_SIZE, Settings
+from .stopping import StopRequest
 
 
 def train_step(
@@ -74,21 +77,28 @@ class Position:
 
     epoch: int = 1
     batch: int = 0  # batches done in this epoch
-    best_loss: float | None = None  # the best validation loss so far
+    valid_loss: float | None = None  # after the epoch before
+    best_loss: float | None = None  # the lowest of them so far
     loss_sum: float = 0.0  # over the batches since the last report
     loss_count: int = 0
 
 
-class Stopwatch:
-    """The speed since it was made. A resumed run starts with a new one."""
+class Interval:
+    """The batches since the last report, or since the run was resumed.
+
+    Their losses and norms stay on the device until somebody wants to see them.
+    """
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.batches = self.words = 0
+        self.norm = 0.0  # of the last gradient, before clipping
+        self.unseen: list[tuple[Array, Array]] = []
 
-    def count(self, words: int) -> None:
+    def count(self, loss: Array, norm: Array, words: int) -> None:
         self.batches += 1
         self.words += words
+        self.unseen.append((loss, norm))
 
     def seconds(self) -> float:
         return time.perf_counter() - self.started
@@ -97,9 +107,10 @@ class Stopwatch:
 class Trainer:
     """A training run: a model, its optimiser, and where in the text they stand.
 
-    `best_path` receives the model with the best validation loss, `latest_path` the state after
-    every epoch and at Ctrl-C, from which `resume` goes on. Raises UserError if a split is too
-    short or `best_path` can't be written to.
+    `best_path` receives the model with the best validation loss; `latest_path` the state after
+    every epoch, as often within it as `save_every` says, and at Ctrl-C or SIGTERM, from which
+    `resume` goes on. `detect_anomaly` looks for the operation that first gives a value that is
+    not finite. Raises UserError if a split is too short or `best_path` can't be written to.
     """
 
     def __init__(
@@ -110,21 +121,18 @@ class Trainer:
         best_path: Path,
         log_interval: int = 200,
         dry_run: bool = False,
+        save_every: Every | None = None,
+        detect_anomaly: bool = False,
     ) -> None:
-        if not best_path.name or os.path.isdir(best_path):
-            raise UserError(f"{best_path} is a folder; name a file to save the model in")
-        if not os.path.isdir(best_path.parent):
-            raise UserError(f"no folder {best_path.parent} to save the model in; make it first")
-        if not os.access(best_path.parent, os.W_OK):
-            raise UserError(f"the folder {best_path.parent} can't be written to; save elsewhere")
+        self.saver = Saver(best_path, save_every)
+        self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
         self.model = model
         self.settings = settings
         self.vocabulary = corpus.dictionary.idx2word
         self.unknown = corpus.unknown
-        self.best_path = best_path
-        self.latest_path = best_path.with_name(f"{best_path.stem}.latest{best_path.suffix}")
         self.observers: list[Observer] = []
         self.log_interval = log_interval
+        self.detect_anomaly = detect_anomaly
         self.train_source = _columns("train", corpus.train, settings.batch_size)
         self.valid_source = _columns("valid", corpus.valid, EVAL_BATCH_SIZE)
         self.test_source = _columns("test", corpus.test, EVAL_BATCH_SIZE)
@@ -136,35 +144,47 @@ class Trainer:
             self.valid_source = self.valid_source[:rows]
             self.test_source = self.test_source[:rows]
         self.batches = count_batches(self.train_source, settings.bptt)
-        self.optimizer = SGD(model.parameters(), settings.first_lr)
+        self.optimizer: Optimizer = SGD(model.parameters(), settings.first_lr)
         self.position = Position()
         self.hidden = model.init_hidden(settings.batch_size)
-        self._stop = False
+        self.stop = StopRequest()
+        self.fault: str | None = None  # the first loss or gradient that was not finite
 
     # ---------------------------------------------------------------- the loop
 
     def fit(self) -> float:
-        """Train to the last epoch or Ctrl-C; returns the best model's loss on the test set."""
+        """Train to the last epoch, Ctrl-C or SIGTERM; returns the best model's test loss.
+
+        Raises UserError if training diverges, or what it came to can't be saved.
+        """
         keep_freed_memory()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self.stop)
             for observer in self.observers:
                 stack.callback(observer.close)
                 observer.start(self.summary())
-            stack.enter_context(self._stopping_at_interrupt())
-            # A run that diverges is told in one line, by `_report`, and not by NumPy's warnings.
+            # A run that diverges is told in one line, by `_diverged`, not by NumPy's warnings.
             stack.enter_context(np.errstate(all="ignore"))
-            while self.position.epoch <= self.epochs and not self._stop:
-                started = time.perf_counter()
-                self.train_epoch()
-                if not self._stop:
-                    self._end_epoch(started)
-            self.save(self.latest_path)
-            if self.position.best_loss is None:  # stopped before anything was validated
-                self.save(self.best_path)
-            self.model.load_state_dict(load_checkpoint(self.best_path).model)
+            if self.detect_anomaly:
+                stack.enter_context(detect_anomaly())
+            try:
+                while self.position.epoch <= self.epochs and not self.stop.requested:
+                    started = time.perf_counter()
+                    self.train_epoch()
+                    if not self.stop.requested:
+                        self._end_epoch(started)
+            except BrokenPipeError:  # nobody reads the lines any more: keep what there is
+                self.saver.latest(self.checkpoint())
+                raise
+            state = self.checkpoint()
+            self.saver.latest(state, last=True)
+            if self.saver.kept_loss is None:  # stopped before anything was validated
+                self.saver.best(state, None)
+            self.model.load_state_dict(self.saver.best_model(state))
             loss = evaluate(self.model, self.test_source, self.settings.bptt)
             for observer in self.observers:
                 observer.end(loss)
+            self.saver.finish()
         return loss
 
     def summary(self) -> str:
@@ -184,54 +204,87 @@ class Trainer:
         self.model.train()
         if position.batch == 0:
             self.hidden = self.model.init_hidden(settings.batch_size)
-        loss_sum: Any = np.float64(position.loss_sum)
-        watch = Stopwatch()
-        while position.batch < self.batches and not self._stop:
+        interval = Interval()
+        while position.batch < self.batches and not self.stop.requested:
             start = position.batch * settings.bptt
             data, target = get_batch(self.train_source, start, settings.bptt)
-            loss, norm, self.hidden = train_step(
-                self.model, self.optimizer, data, target, self.hidden, settings.clip
-            )
-            loss_sum = loss_sum + loss.data  # stays on the device until the report
+            loss, norm = self._step(data, target)
             position.batch += 1
-            position.loss_count += 1
-            watch.count(target.size)
+            interval.count(loss.data, norm, target.size)
             for observer in self.observers:
                 observer.batch(position.epoch, position.batch, self.batches, target.size)
             if position.batch % self.log_interval == 0 or position.batch == self.batches:
-                self._report(float(loss_sum) / position.loss_count, float(norm), watch)
-                loss_sum, position.loss_count = np.float64(0), 0
-                watch = Stopwatch()
-        position.loss_sum = float(loss_sum)
+                self._look_at(interval)
+                self._report(interval)
+                interval = Interval()
+            if self.saver.due():
+                self._look_at(interval)
+                self.saver.latest(self.checkpoint())
+        self._look_at(interval)
 
-    def _report(self, loss: float, norm: float, watch: Stopwatch) -> None:
+    def _step(self, data: np.ndarray, target: np.ndarray) -> tuple[Tensor, Array]:
+        try:
+            loss, norm, self.hidden = train_step(
+                self.model, self.optimizer, data, target, self.hidden, self.settings.clip
+            )
+        except AnomalyError as error:
+            batch = self.position.batch + 1
+            raise self._diverged(f"{error}; at {self._place(batch)}") from error
+        return loss, norm
+
+    def _look_at(self, interval: Interval) -> None:
+        """Add the losses not seen yet to the mean of this interval; find a fault in them."""
+        position = self.position
+        first = position.batch - len(interval.unseen) + 1
+        for batch, values in enumerate(interval.unseen, start=first):
+            loss, norm = (float(value) for value in values)
+            position.loss_sum += loss
+            position.loss_count += 1
+            interval.norm = norm
+            if self.fault is None and not (math.isfinite(loss) and math.isfinite(norm)):
+                self.fault = f"the loss is {loss:g} at {self._place(batch)}, gradient norm {norm:g}"
+        interval.unseen.clear()
+
+    def _place(self, batch: int) -> str:
+        return f"batch {batch} of epoch {self.position.epoch} with lr {self.optimizer.lr:g}"
+
+    def _diverged(self, fault: str) -> UserError:
+        last_good = self.saver.last_good
+        return UserError(
+            f"{fault}; "
+            + (f"the last good checkpoint is {last_good}" if last_good else "nothing was saved")
+            + "; start again with a lower --lr or --clip"
+            + ("" if self.detect_anomaly else ", or find the cause with --detect-anomaly")
+        )
+
+    def _report(self, interval: Interval) -> None:
         """Tell the observers; raises UserError if training has diverged."""
-        position, lr = self.position, self.optimizer.lr
+        position = self.position
         report = Report(
             epoch=position.epoch,
             batch=position.batch,
             batches=self.batches,
-            lr=lr,
-            loss=loss,
-            grad_norm=norm,
-            words=watch.words,
-            seconds=watch.seconds(),
-            count=watch.batches,
+            lr=self.optimizer.lr,
+            loss=position.loss_sum / position.loss_count,
+            grad_norm=interval.norm,
+            words=interval.words,
+            seconds=interval.seconds(),
+            count=interval.batches,
         )
+        position.loss_sum, position.loss_count = 0.0, 0
         for observer in self.observers:
             observer.report(report)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at batch {position.batch} of epoch {position.epoch} with "
-                f"lr {lr:g}; start again with a lower --lr"
-            )
+        if self.fault is not None:
+            raise self._diverged(self.fault)
 
     def _end_epoch(self, started: float) -> None:
-        """Validate; keep the model if it is the best; anneal the learning rate; save."""
+        """Validate; anneal the learning rate; save, and keep the model if it is the best."""
         settings, position = self.settings, self.position
         loss = evaluate(self.model, self.valid_source, settings.bptt)
         for observer in self.observers:
             observer.epoch_end(EpochEnd(position.epoch, time.perf_counter() - started, loss))
+        if not math.isfinite(loss):
+            raise self._diverged(f"the validation loss is {loss} after epoch {position.epoch}")
         improved = position.best_loss is None or loss < position.best_loss
         if settings.decay_after is not None:
             decay = position.epoch >= settings.decay_after
@@ -239,71 +292,60 @@ class Trainer:
             decay = not improved
         if decay:
             self.optimizer.lr /= settings.lr_decay
-        position.epoch, position.batch = position.epoch + 1, 0
+        position.epoch, position.batch, position.valid_loss = position.epoch + 1, 0, loss
         if improved:
             position.best_loss = loss
-            self.save(self.best_path)
-        self.save(self.latest_path)
-
-    @contextlib.contextmanager
-    def _stopping_at_interrupt(self) -> Iterator[None]:
-        """Ctrl-C ends training after the batch in progress, when the weights are whole."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python lets no other thread handle signals
-            return
-
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            self._stop = True
-
-        previous = signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
+        state = self.checkpoint()
+        self.saver.best(state, loss)
+        self.saver.latest(state)
 
     # ---------------------------------------------------------------- checkpoints
 
+    def checkpoint(self) -> Checkpoint:
+        """The whole run as it stands.
+
+        Raises UserError if it has diverged: what is not finite shall never be saved.
+        """
+        hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
+        run = {"position": dataclasses.asdict(self.position), "random": random.get_state()}
+        for observer in self.observers:
+            run |= observer.state()
+        checkpoint = Checkpoint(
+            settings=self.settings.as_dict(),
+            vocabulary=self.vocabulary,
+            model={name: to_host(w) for name, w in self.model.state_dict().items()},
+            run=run,
+            hidden={str(i): to_host(h.data) for i, h in enumerate(hidden)},
+            optimizer=self.optimizer.state_dict(),
+        )
+        for name, array in [*checkpoint.model.items(), *checkpoint.hidden.items()]:
+            if self.fault is None and not np.isfinite(array).all():
+                where = self._place(self.position.batch)
+                kind = "the state" if name in checkpoint.hidden else name
+                self.fault = f"{kind} is not finite after {where}"
+        if self.fault is not None:
+            raise self._diverged(self.fault)
+        return checkpoint
+
     def save(self, path: Path) -> None:
         """Write the whole run to `path` (UserError if that can't be done)."""
-        hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
-        save_checkpoint(
-            path,
-            Checkpoint(
-                settings=self.settings.as_dict(),
-                vocabulary=self.vocabulary,
-                model={name: to_host(w) for name, w in self.model.state_dict().items()},
-                run={
-                    "position": dataclasses.asdict(self.position),
-                    "lr": self.optimizer.lr,
-                    "random": random.get_state(),
-                },
-                hidden={str(i): to_host(h.data) for i, h in enumerate(hidden)},
-            ),
-        )
+        save_checkpoint(path, self.checkpoint())
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where the checkpoint was saved (UserError if its vocabulary is another)."""
         if checkpoint.vocabulary != self.vocabulary:
-            raise UserError("the checkpoint was trained on a text with another vocabulary")
+            raise UserError(
+                "the checkpoint was trained on a text with another vocabulary; "
+                "give that text with --data"
+            )
         self.model.load_state_dict(checkpoint.model)
-        self.optimizer.lr = checkpoint.run["lr"]
+        self.optimizer.load_state_dict(checkpoint.optimizer)
         xp = array_module(self.optimizer.params[0].data)
         states = [Tensor(xp.asarray(h)) for _, h in sorted(checkpoint.hidden.items())]
         self.hidden = tuple(states) if len(states) > 1 else states[0]
         self.position = Position(**checkpoint.run["position"])
-        if not self._best_is_ours():  # then the next one is the best
-            self.position.best_loss = None
+        self.saver.resume(checkpoint)
         random.set_state(checkpoint.run["random"])
-
-    def _best_is_ours(self) -> bool:
-        """Whether the file at `best_path` is the best model of the run that is resumed."""
-        if not self.best_path.exists():
-            return False
-        best = load_checkpoint(self.best_path)
-        ours = self.settings.as_dict()
-        same_run = all(best.settings.get(n) == ours[n] for n in ours if n not in FREE)
-        best_loss = best.run.get("position", {}).get("best_loss")
-        return same_run and best_loss == self.position.best_loss
 
 
 def _columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:

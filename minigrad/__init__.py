@@ -4,6 +4,7 @@ from .process import keep_freed_memory  # first: it sets what NumPy reads when i
 
 # isort: split
 from . import functional, nn, optim
+from .anomaly import AnomalyError, detect_anomaly
 from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use
 from .gradcheck import GradcheckError, gradcheck
 from .random import manual_seed
@@ -12,9 +13,11 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "BACKENDS",
+    "AnomalyError",
     "BackendError",
     "GradcheckError",
     "Tensor",
+    "detect_anomaly",
     "functional",
     "get_default_dtype",
     "get_num_threads",

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from .backend import Array, array_module
+from .backend import Array, array_module, to_host
 from .tensor import Tensor
 from .threads import Rows, by_rows
 
@@ -18,6 +18,14 @@ def _unique(params: Iterable[Tensor]) -> list[Tensor]:
 
 def _copied(arrays: Iterable[Array | None]) -> list[Array | None]:
     return [None if array is None else array.copy() for array in arrays]
+
+
+def _beside(parameter: Tensor, array: Array | None) -> Array | None:
+    """A copy of the array, on the backend where the parameter lives."""
+    if array is None:
+        return None
+    xp = array_module(parameter.data)
+    return xp.array(array if array_module(array) is xp else to_host(array))
 
 
 class Optimizer:
@@ -71,9 +79,9 @@ class Optimizer:
         return {"lr": self.lr, "steps": list(self.steps), **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was called.
+        """Go on from where `state_dict` was called; arrays move to their parameters' backend.
 
-        Raises ValueError if that was for another optimiser or number of parameters.
+        Raises ValueError if that was for another optimiser, or other parameters.
         """
         for slot in self.slots:
             if len(state.get(slot, ())) != len(self.params):
@@ -81,8 +89,17 @@ class Optimizer:
                     f"{type(self).__name__}: a state with {len(state.get(slot, ()))} arrays "
                     f"of {slot}, for {len(self.params)} parameters"
                 )
+            for array, p in zip(state[slot], self.params, strict=True):
+                if array is not None and array.shape != p.shape:
+                    raise ValueError(
+                        f"{type(self).__name__}: {slot} of shape {array.shape} for a parameter "
+                        f"of shape {p.shape}"
+                    )
         self.lr, self.steps = state["lr"], list(state["steps"])
-        self.kept = {slot: _copied(state[slot]) for slot in self.slots}
+        self.kept = {
+            slot: [_beside(p, array) for array, p in zip(state[slot], self.params, strict=True)]
+            for slot in self.slots
+        }
 
 
 class SGD(Optimizer):

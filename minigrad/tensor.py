@@ -18,17 +18,21 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .backend import Array, array_module, current_module, get_default_dtype, to_host
+
+if TYPE_CHECKING:
+    from .anomaly import detect_anomaly
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Mode(threading.local):
     grad_enabled = True
+    watch: detect_anomaly | None = None
 
 
 _mode = _Mode()
@@ -58,9 +62,11 @@ class Node:
 
     `inputs` are the tensors that want a gradient; `backward` takes one gradient per output and
     returns one per input (None for zero); `outputs` holds each output's shape and dtype.
+    `origin` says which operation it is, and is only set inside `detect_anomaly`.
     """
 
-    __slots__ = ("age", "backward", "inputs", "outputs")
+    __slots__ = ("age", "backward", "inputs", "origin", "outputs")
+    origin: str
     _clock = itertools.count()
 
     def __init__(
@@ -328,6 +334,8 @@ def _on_tape(
     backward: Callable[..., Sequence[Array | None]],
 ) -> tuple[Tensor, ...]:
     node = Node(inputs, backward, values)
+    if _mode.watch is not None:
+        _mode.watch.forward(node, values)
     results = tuple(Tensor(value, requires_grad=True) for value in values)
     for output, result in enumerate(results):
         result._node, result._output = node, output
@@ -352,6 +360,8 @@ def _visit(
         if d_outputs[output] is None:  # an output that the loss does not depend on
             d_outputs[output] = xp.zeros(shape, dtype)
     inputs, d_inputs = node.inputs, node.backward(*d_outputs)
+    if _mode.watch is not None:
+        _mode.watch.backward(node, d_outputs, d_inputs)
     if not retain_graph:
         node.inputs = node.backward = None
     return [

@@ -16,6 +16,7 @@ import minigrad as mg
 from lm.corpus import Corpus
 from lm.model import RNNModel
 from lm.progress import EpochEnd, Observer, Report
+from lm.saving import Every
 from lm.settings import Settings, build_model
 from lm.training import Trainer
 
@@ -61,12 +62,14 @@ def make_trainer(corpus: Corpus, tmp_path: Path) -> Callable[..., Trainer]:
         folder: Path = tmp_path,
         log_interval: int = 5,
         dry_run: bool = False,
+        save_every: Every | None = None,
         **settings: Any,
     ) -> Trainer:
         chosen = Settings(**{**SMALL, **settings})
         mg.manual_seed(chosen.seed)
         model = build_model(chosen, len(corpus.dictionary))
-        return Trainer(model, corpus, chosen, folder / "model.safetensors", log_interval, dry_run)
+        path = folder / "model.safetensors"
+        return Trainer(model, corpus, chosen, path, log_interval, dry_run, save_every)
 
     return make
 

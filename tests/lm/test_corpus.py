@@ -94,8 +94,9 @@ def test_dictionary() -> None:
     assert dictionary.word2idx == {word: i for i, word in enumerate(dictionary.idx2word)}
     assert dictionary.encode(["c", "nowhere", "a"]).tolist() == [3, 2, 0]
     assert dictionary.encode([]).dtype == np.int64
+    assert Dictionary(["a"]).encode(["a"]).tolist() == [0]
     with pytest.raises(KeyError):
-        Dictionary(["a"]).encode(["a"])
+        Dictionary(["a"]).encode(["b"])
 
 
 def the_error(path: Path) -> str:

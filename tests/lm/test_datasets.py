@@ -20,6 +20,7 @@ import lm.datasets
 import lm.download
 from lm.corpus import UNK, Corpus
 from lm.datasets import PTB_SHA256, builtin_corpus, load_corpus, penn_treebank
+from lm.download import DownloadError, download
 from lm.errors import UserError
 
 TEXTS = {
@@ -56,11 +57,17 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(200)
         if way != "unmeasured":
-            self.send_header("Content-Length", str(len(text) + (way in ("cut", "stalled"))))
+            more = {"cut": 1, "stalled": 1, "drips": 1_000_000}.get(way, 0)
+            self.send_header("Content-Length", str(len(text) + more))
         self.end_headers()
         self.wfile.write(text[::-1] if way == "changed" else text)
         if way == "stalled":
             self.server.closing.wait(10)
+        while way == "drips" and not self.server.closing.wait(0.02):
+            try:
+                self.wfile.write(b"a")
+            except OSError:  # nobody wants any more
+                return
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
@@ -144,6 +151,33 @@ def test_too_large(
 ) -> None:
     monkeypatch.setattr(lm.datasets, "PTB_MAX_BYTES", 100_000)
     assert "larger than 100000 bytes" in the_error(tmp_path, server.url(way))
+
+
+def test_a_byte_now_and_then(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm.download, "DEADLINE", 0.2)
+    assert "not done after 0.2 seconds" in the_error(tmp_path, server.url("drips"))
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "..", "", "a\\b"])
+def test_a_name_that_leads_out_of_the_folder(tmp_path: Path, server: Server, name: str) -> None:
+    folder = tmp_path / "inside"
+    server.asked.clear()
+    with pytest.raises(DownloadError, match="not the name of a file"):
+        download(server.url("good") + "/ptb.test.txt", folder, name, "", 100)
+    assert names(tmp_path) == set()
+    assert server.asked == []
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path, server: Server) -> None:
+    outside = tmp_path / "outside.txt"
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (folder / "ptb.test.txt").symlink_to(outside)
+    penn_treebank(folder, server.url("good"))
+    assert not outside.exists()
+    assert (folder / "ptb.test.txt").read_bytes() == TEXTS["test"]
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

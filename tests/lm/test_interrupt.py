@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import lm.training
 from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.corpus import Corpus
+from lm.errors import UserError
 from lm.training import Trainer, evaluate
 
 Make = Callable[..., Trainer]
@@ -107,6 +109,50 @@ def test_afterwards_it_means_what_it_did_before(make_trainer: Make, interrupt: I
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(5)
+
+
+def test_a_broken_model_is_not_saved(
+    make_trainer: Make, interrupt: Interrupt, tmp_path: Path
+) -> None:
+    trainer = make_trainer(model="RNN_RELU", lr=1e30, clip=1e30, log_interval=1000)
+    trainer.observers.append(interrupt(1, 4))
+    with pytest.raises(UserError, match=r"the loss is \S+ at batch \d of epoch 1 .* nothing was"):
+        trainer.fit()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_is_the_same(
+    make_trainer: Make, watched: Watched, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = make_trainer()
+    watcher = watched(trainer)
+    monkeypatch.setattr(signal, "SIGINT", signal.SIGTERM)  # what `interrupt` sends
+    trainer.observers.append(interrupt(2, 4))
+    trainer.fit()
+    assert watcher.batches[-1] == (2, 4)
+    assert watcher.test_loss is not None
+    assert load_checkpoint(trainer.latest_path).run["position"]["batch"] == 4
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("rnn_types", [("LSTM", "LSTM"), ("GRU", "RNN_TANH")])
+def test_two_models_in_two_threads_are_as_one_after_the_other(
+    make_trainer: Make, tmp_path: Path, rnn_types: tuple[str, str]
+) -> None:
+    def run(number: int, where: str) -> tuple[float, dict[str, bytes]]:
+        folder = tmp_path / f"{where}{number}"
+        folder.mkdir()
+        trainer = make_trainer(folder=folder, model=rnn_types[number], seed=number, dropout=0.4)
+        loss = trainer.fit()
+        latest = load_checkpoint(trainer.latest_path)
+        return loss, {name: w.tobytes() for name, w in latest.model.items()}
+
+    expected = [run(number, "alone") for number in (0, 1)]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(run, (0, 1), ("together", "together")))
+    assert found == expected
+    assert expected[0] != expected[1]
 
 
 def test_training_works_in_a_thread_where_signals_cannot_be_handled(

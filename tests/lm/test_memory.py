@@ -64,6 +64,58 @@ def test_memory_is_flat_over_2000_steps_without_the_garbage_collector() -> None:
     assert bytes_at_end - bytes_at_half < 1_000_000
 
 
+LONG_RUN = """if True:
+    import os, sys
+    from pathlib import Path
+    import minigrad as mg
+    from lm.corpus import Corpus
+    from lm.progress import MetricsFile, Observer
+    from lm.saving import Every
+    from lm.settings import Settings, build_model
+    from lm.training import Trainer
+
+    steps, folder = int(sys.argv[1]), Path(sys.argv[2])
+
+    class Memory(Observer):
+        done = 0
+
+        def batch(self, *_):
+            self.done += 1
+            if self.done % (steps // 10) == 0:
+                with open("/proc/self/statm") as file:
+                    print(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"), flush=True)
+
+    mg.manual_seed(0)
+    settings = Settings(emsize=2, nhid=2, nlayers=1, batch_size=1, bptt=1, epochs=2, lr=0.1)
+    corpus = Corpus.from_text("a b c d\\n" * (steps // 10), "a b\\n" * 10, "a b\\n" * 10)
+    model = build_model(settings, len(corpus.dictionary))
+    every = Every(batches=steps // 40)
+    trainer = Trainer(model, corpus, settings, folder / "model", save_every=every)
+    trainer.observers += [Memory(), MetricsFile(folder / "metrics.jsonl")]
+    trainer.fit()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("steps", [2000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_memory_is_flat_over_a_whole_run(tmp_path: Path, steps: int) -> None:
+    """With reports, checkpoints, metrics, validation, and the garbage collector as it is."""
+    output = subprocess.run(
+        [sys.executable, "-c", LONG_RUN, str(steps), str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    resident = [int(line) for line in output.splitlines()]
+    print(f"{steps} steps; resident megabytes:", [round(n / 1e6, 1) for n in resident])
+    assert len(resident) >= 9
+    # Both in the second epoch, when all has happened once. A graph kept at each step would be
+    # some 10,000 bytes, a number kept 32.
+    assert resident[-1] - resident[5] < 2_000_000
+
+
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 @pytest.mark.parametrize("rnn_type", RNN_TYPES)
 def test_a_step_leaves_nothing_to_the_garbage_collector(rnn_type: str, bptt: str) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,6 +185,9 @@ def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
     metrics.end(4.7674)
     metrics.close()
     first, epoch, end = map(strictly, path.read_text().splitlines())
+    times = [line.pop("time") for line in (first, epoch, end)]
+    assert times == sorted(times)
+    assert abs(times[0] - time.time()) < 3600  # seconds since 1970
     assert first == {
         "epoch": 1,
         "batch": 200,
@@ -191,7 +195,7 @@ def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
         "loss": 6.8503,
         "perplexity": math.exp(6.8503),
         "grad_norm": 0.5,
-        "words_per_second": 140_000 / 19.25,
+        "tokens_per_second": 140_000 / 19.25,
         "seconds": 19.25,
     }
     assert epoch == {
@@ -238,3 +242,73 @@ def test_a_full_disk_is_a_user_error() -> None:
     with pytest.raises(UserError, match="No space left"):
         metrics.report(report())
     metrics.close()
+
+
+# ---------------------------------------------------------------- metrics of a run that goes on
+
+
+def epochs_of(path: Path) -> list[object]:
+    return [strictly(line).get("epoch") for line in path.read_text().splitlines()]
+
+
+def written(path: Path, *epochs: int, resumed: object = None) -> MetricsFile:
+    metrics = MetricsFile(path, resumed)
+    for epoch in epochs:
+        metrics.report(report(epoch=epoch))
+    return metrics
+
+
+def test_what_was_reported_after_the_checkpoint_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    written(path, 1).close()  # another run, which is left alone
+    metrics = written(path, 1, 2)
+    kept = metrics.state()["metrics"]
+    metrics.report(report(epoch=3))
+    metrics.end(4.0)
+    metrics.close()
+    with open(path, "a") as file:
+        file.write('{"epoch": 3, "ba')  # the kill
+    written(path, 3, 4, resumed=kept).close()
+    assert epochs_of(path) == [1, 1, 2, 3, 4]
+    written(path, 5, resumed=kept).close()  # once more, from the same checkpoint
+    assert epochs_of(path) == [1, 1, 2, 5]
+
+
+def test_the_file_of_another_run_is_not_cut(tmp_path: Path) -> None:
+    kept = written(tmp_path / "a", 1, 2).state()["metrics"]
+    written(tmp_path / "b", 5, 6, 7).close()
+    written(tmp_path / "b", 8, resumed=kept).close()
+    assert epochs_of(tmp_path / "b") == [5, 6, 7, 8]
+    (tmp_path / "a").unlink()
+    written(tmp_path / "a", 8, resumed=kept).close()
+    assert epochs_of(tmp_path / "a") == [8]
+
+
+def test_a_line_that_a_kill_has_cut_does_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1, "ba')
+    written(path, 2).close()
+    assert strictly(path.read_text().splitlines()[1])["epoch"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+def test_a_disk_that_is_full_for_a_while(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    path = tmp_path / "metrics.jsonl"
+    metrics = written(path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    try:
+        metrics.report(report(epoch=2))
+        metrics.report(report(epoch=3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    metrics.report(report(epoch=4))
+    assert epochs_of(path) == [1, 4]
+    assert metrics.state()["metrics"]["bytes"] == path.stat().st_size
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1
+    assert warning.startswith(f"warning: can't write the metrics to {path}: File too large")

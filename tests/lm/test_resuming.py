@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lm.saving
 import lm.training
 import minigrad as mg
 from lm.checkpoint import load_checkpoint
 from lm.corpus import Corpus
 from lm.errors import UserError
-from lm.progress import Lines
+from lm.progress import Lines, Observer
+from lm.saving import Every
 from lm.training import Trainer, train_step
+from minigrad.optim import Adam
 
 Make = Callable[..., Trainer]
 Watched = Callable[[Trainer], Any]
@@ -163,6 +166,94 @@ def test_without_the_best_model_the_next_is_the_best(
     trainer.fit()
     for name, weight in given[3].items():
         np.testing.assert_array_equal(given[-1][name], weight)
+
+
+def test_a_better_model_that_this_run_has_saved_later_is_not_written_over(
+    make_trainer: Make, script_evaluate: Callable[..., Any]
+) -> None:
+    """Going on from an older state, as after a kill between two saves, or from a copy."""
+    given = script_evaluate([9.0, 0.1, 7.0, 0.1, 8.0, 0.1])
+    first = make_trainer(epochs=1)
+    first.fit()
+    older = load_checkpoint(first.latest_path)
+    second = make_trainer(epochs=2)
+    second.resume(older)
+    second.fit()
+    third = make_trainer(epochs=2)
+    third.resume(older)
+    third.fit()
+    assert load_checkpoint(third.best_path).run["position"]["valid_loss"] == 7.0
+    assert load_checkpoint(third.latest_path).run["position"]["best_loss"] == 8.0
+    for name, weight in given[2].items():
+        np.testing.assert_array_equal(given[-1][name], weight)
+
+
+def test_the_learning_rate_follows_the_best_loss_also_where_its_file_is_gone(
+    make_trainer: Make, script_evaluate: Callable[..., Any]
+) -> None:
+    script_evaluate([5.0, 9.0, 6.0, 9.0])
+    make_trainer(epochs=1).fit()
+    trainer = make_trainer(epochs=2)
+    trainer.best_path.unlink()
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    trainer.fit()
+    assert trainer.optimizer.lr == pytest.approx(5.0 / 4)  # 6 is no improvement on 5
+    assert load_checkpoint(trainer.best_path).run["position"]["valid_loss"] == 6.0
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_saving_within_an_epoch_changes_nothing(
+    make_trainer: Make, watched: Watched, folders: tuple[Path, Path], every: int
+) -> None:
+    trainer = make_trainer(folder=folders[0])
+    whole = outcome(trainer, watched(trainer))
+    trainer = make_trainer(folder=folders[1], save_every=Every(batches=every))
+    saved = []
+    latest = trainer.saver.latest
+    trainer.saver.latest = lambda state, last=False: (
+        saved.append(state.run["position"]) or latest(state, last)
+    )
+    assert outcome(trainer, watched(trainer)) == whole
+    within = [p["batch"] for p in saved if p["epoch"] == 1]
+    assert within == list(range(every, BATCHES + 1, every))
+
+
+def test_after_so_many_seconds(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    class Clock(Observer):
+        def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
+            nonlocal now
+            now += 10
+
+    monkeypatch.setattr(lm.saving, "time", SimpleNamespace(monotonic=lambda: now))
+    trainer = make_trainer(epochs=1, save_every=Every(seconds=35))
+    trainer.observers.append(Clock())
+    saved = []
+    monkeypatch.setattr(
+        lm.saving, "save_checkpoint", lambda path, state: saved.append(state.run["position"])
+    )
+    with pytest.raises(UserError, match="no checkpoint"):  # to test, since nothing was written
+        trainer.fit()
+    assert [p["batch"] for p in saved if p["epoch"] == 1] == [4, 8, 12]
+
+
+def test_an_optimiser_with_a_state_goes_on_to_the_bit(
+    make_trainer: Make, watched: Watched, interrupt: Interrupt, folders: tuple[Path, Path]
+) -> None:
+    def make(folder: Path) -> Trainer:
+        trainer = make_trainer(folder=folder)
+        trainer.optimizer = Adam(trainer.model.parameters(), 0.01)
+        return trainer
+
+    trainer = make(folders[0])
+    whole = outcome(trainer, watched(trainer))
+    trainer = make(folders[1])
+    trainer.observers.append(interrupt(2, 4))
+    trainer.fit()
+    trainer = make(folders[1])
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    assert_goes_on(outcome(trainer, watched(trainer)), whole)
 
 
 def test_the_best_model_of_another_run_is_not_taken_for_ones_own(

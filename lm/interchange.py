@@ -1,0 +1,108 @@
+"""Models of PyTorch's word_language_model: their state_dict, saved as safetensors.
+
+The names and shapes of its parameters are ours. What the state_dict does not say, we find out
+from the shapes; the vocabulary, from the text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+from .corpus import Corpus, word_language_model_dictionary
+from .errors import UserError
+from .files import replace_file
+from .settings import Settings
+
+GATES = {4: "LSTM", 3: "GRU"}  # blocks of rows in weight_hh
+SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and then perhaps saved once
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file (UserError if there is none, or it can't be read)."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not os.path.isfile(path):
+        raise UserError(f"no file {path}; save the model's state_dict there, as safetensors")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, LookupError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is not a safetensors file that can be read ({reason}); a pickled model "
+            "(model.pt) is never loaded: save its state_dict as safetensors"
+        ) from error
+    for name, other in (SHARED, SHARED[::-1]):
+        if name not in weights and other in weights:
+            weights[name] = weights[other]
+    return weights
+
+
+def describe(
+    weights: Mapping[str, np.ndarray], path: str | os.PathLike[str], rnn_type: str | None = None
+) -> Settings:
+    """The settings of the model that has these weights, `path` being where they come from.
+
+    Raises UserError if they are not those of word_language_model, or `rnn_type` is needed to
+    tell a tanh RNN from a ReLU one, or it is another.
+    """
+    try:
+        encoder, decoder = (weights[name] for name in SHARED)
+        (gate_rows, nhid), (_, emsize) = weights["rnn.weight_hh_l0"].shape, encoder.shape
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a state_dict of word_language_model's RNNModel ({error})"
+        ) from error
+    plain = rnn_type if rnn_type in ("RNN_TANH", "RNN_RELU") else None
+    kind = GATES.get(gate_rows // max(nhid, 1), plain)
+    if kind is None:
+        raise UserError(
+            f"{path} holds an RNN; say --model RNN_TANH or --model RNN_RELU, its weights don't"
+        )
+    if rnn_type not in (None, kind):
+        raise UserError(f"{path} holds a {kind}, not a {rnn_type}; leave --model out")
+    layers = [name for name in weights if re.fullmatch(r"rnn\.weight_hh_l\d+", name)]
+    return Settings(
+        model=kind,
+        emsize=emsize,
+        nhid=nhid,
+        nlayers=len(layers),
+        tied=encoder.shape == decoder.shape and bool((encoder == decoder).all()),
+    )
+
+
+def matching_corpus(folder: str | os.PathLike[str], words: int) -> Corpus:
+    """The text in `folder`, read with the dictionary that a model of so many words has.
+
+    word_language_model's holds the words of all three splits, ours those of the training text
+    and `<unk>`; for Penn Treebank they are the same. Raises UserError if neither fits.
+    """
+    theirs = word_language_model_dictionary(folder)
+    if len(theirs) == words:
+        return Corpus(folder, theirs)
+    ours = Corpus(folder)
+    if len(ours.dictionary) == words:
+        return ours
+    raise UserError(
+        f"the model knows {words} words, and the text in {folder} has {len(theirs)}; "
+        "give the text that it was trained on with --data"
+    )
+
+
+def write_state_dict(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write the weights of a checkpoint as word_language_model names them, tied ones twice.
+
+    Raises UserError if they can't be written.
+    """
+    from safetensors.numpy import save
+
+    weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.model.items()}
+    try:
+        replace_file(path, save(weights, metadata={"format": "pt"}))
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror}") from error

@@ -1,0 +1,236 @@
+"""Models carried over from PyTorch's word_language_model and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from lm.batches import batchify, get_batch
+from lm.checkpoint import load_checkpoint
+from lm.corpus import Corpus, word_language_model_dictionary
+from lm.errors import UserError
+from lm.interchange import describe, matching_corpus, read_state_dict
+from lm.settings import Settings, build_model
+from lm.training import evaluate
+
+Call = Callable[..., Any]
+
+KINDS = ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
+
+
+@pytest.fixture
+def state_dict(corpus: Path, tmp_path: Path) -> Path:
+    """What word_language_model's state_dict looks like, for the text `corpus`."""
+    words = len(word_language_model_dictionary(corpus))
+    model = build_model(Settings(emsize=6, nhid=7, nlayers=2), words)
+    path = tmp_path / "torch.safetensors"
+    save_file(model.state_dict(), path)
+    return path
+
+
+def test_word_language_models_words_are_those_of_all_splits(tmp_path: Path) -> None:
+    for split, text in {"train": "b a\n", "valid": "c a\n", "test": "d\n"}.items():
+        (tmp_path / f"{split}.txt").write_text(text)
+    dictionary = word_language_model_dictionary(tmp_path)
+    assert dictionary.idx2word == ["b", "a", "<eos>", "c", "d"]
+    assert matching_corpus(tmp_path, 5).test.tolist() == [4, 2]
+    assert matching_corpus(tmp_path, 4).dictionary.idx2word == ["b", "a", "<eos>", "<unk>"]
+
+
+def test_there_and_back(call: Call, corpus: Path, state_dict: Path, tmp_path: Path) -> None:
+    ours, back = tmp_path / "ours.safetensors", tmp_path / "back.safetensors"
+    result = call("convert", str(state_dict), str(ours), "--data", str(corpus))
+    assert result.status == 0
+    assert re.search(r"test loss +\d+\.\d\d \| test ppl +\d+\.\d\d", result.out)
+    assert call("convert", str(ours), str(back)).status == 0
+    first, last = load_file(state_dict), load_file(back)
+    assert first.keys() == last.keys()
+    assert all(first[name].tobytes() == last[name].tobytes() for name in first)
+    # It is a whole checkpoint: text can be drawn from it.
+    assert call("generate", "--checkpoint", str(ours), "--words=5").status == 0
+
+
+def test_training_goes_on_from_a_carried_model(
+    call: Call, trained: Path, corpus: Path, tmp_path: Path
+) -> None:
+    theirs, ours = tmp_path / "theirs.safetensors", tmp_path / "ours.safetensors"
+    assert call("convert", str(trained), str(theirs)).status == 0
+    assert call("convert", str(theirs), str(ours), "--data", str(corpus)).status == 0
+    options = ["--save", str(tmp_path / "model.safetensors"), "--epochs=1"]
+    result = call("train_ptb", "--resume", str(ours), *options)
+    assert result.status == 0
+    assert "| end of epoch   1 |" in result.out
+
+
+def test_settings_are_seen_from_the_shapes() -> None:
+    for kind in KINDS:
+        for tied in (False, True):
+            settings = Settings(model=kind, emsize=7, nhid=7, nlayers=3, tied=tied)
+            weights = build_model(settings, 20).state_dict()
+            assert describe(weights, "x", kind) == settings
+            if kind in ("LSTM", "GRU"):
+                assert describe(weights, "x") == settings
+                with pytest.raises(UserError, match=f"holds a {kind}, not a RNN_TANH"):
+                    describe(weights, "x", "RNN_TANH")
+            else:
+                with pytest.raises(UserError, match="--model RNN_TANH or --model RNN_RELU"):
+                    describe(weights, "x")
+
+
+@pytest.mark.parametrize("dropped", ["encoder.weight", "decoder.weight"])
+def test_a_tied_matrix_may_be_saved_once(tmp_path: Path, dropped: str) -> None:
+    settings = Settings(emsize=7, nhid=7, tied=True)
+    weights = dict(build_model(settings, 20).state_dict())
+    del weights[dropped]
+    save_file(weights, tmp_path / "x")
+    assert describe(read_state_dict(tmp_path / "x"), "x") == settings
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (None, "no file"),
+        (b"\x80\x02}q\x00.", "never loaded"),
+        ({"weight": np.zeros(3)}, "not a state_dict"),
+        ({"encoder.weight": np.zeros(3)}, "not a state_dict"),
+    ],
+)
+def test_what_is_no_state_dict_is_one_line(
+    call: Call, corpus: Path, tmp_path: Path, contents: Any, said: str
+) -> None:
+    path = tmp_path / "torch.safetensors"
+    if isinstance(contents, bytes):
+        path.write_bytes(contents)
+    elif contents:
+        save_file(contents, path)
+    target = tmp_path / "ours.safetensors"
+    result = call("convert", str(path), str(target), "--data", str(corpus))
+    assert said in result.error()
+    assert str(path) in result.err
+    assert not target.exists()
+
+
+def test_the_text_of_another_model_is_one_line(
+    call: Call, state_dict: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("other words\n" * 20)
+    target = str(tmp_path / "x.safetensors")
+    error = call("convert", str(state_dict), target, "--data", str(tmp_path)).error()
+    assert "--data" in error
+
+
+def test_arrays_that_do_not_fit_each_other_are_one_line(
+    call: Call, corpus: Path, state_dict: Path, tmp_path: Path
+) -> None:
+    weights = load_file(state_dict)
+    weights["rnn.bias_ih_l1"] = np.zeros(3, np.float32)
+    save_file(weights, state_dict)
+    target = str(tmp_path / "x.safetensors")
+    result = call("convert", str(state_dict), target, "--data", str(corpus))
+    assert "rnn.bias_ih_l1 has shape (3,)" in result.error()
+
+
+# ---------------------------------------------------------------- beside PyTorch
+
+
+def pytorchs_model(torch: Any, kind: str, ntoken: int, ninp: int, nhid: int, tied: bool) -> Any:
+    """word_language_model's RNNModel, in evaluation: dropout off."""
+    nn = torch.nn
+
+    class RNNModel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Embedding(ntoken, ninp)
+            if kind in ("LSTM", "GRU"):
+                self.rnn = getattr(nn, kind)(ninp, nhid, 2)
+            else:
+                nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[kind]
+                self.rnn = nn.RNN(ninp, nhid, 2, nonlinearity=nonlinearity)
+            self.decoder = nn.Linear(nhid, ntoken)
+            if tied:
+                self.decoder.weight = self.encoder.weight
+
+        def forward(self, input: Any, hidden: Any) -> Any:
+            output, hidden = self.rnn(self.encoder(input), hidden)
+            return self.decoder(output).view(-1, ntoken), hidden
+
+    return RNNModel()
+
+
+def pytorchs_loss(torch: Any, model: Any, source: np.ndarray) -> float:
+    """The mean loss over the text, its state carried from chunk to chunk."""
+    total, words, hidden = 0.0, 0, None
+    with torch.no_grad():
+        for i in range(0, len(source) - 1, 35):
+            data, target = (torch.from_numpy(ids) for ids in get_batch(source, i, 35))
+            logits, hidden = model(data, hidden)
+            loss = torch.nn.functional.cross_entropy(logits, target)
+            total, words = total + float(loss) * len(target), words + len(target)
+    return total / words
+
+
+def train_pytorchs(torch: Any, model: Any, source: np.ndarray) -> None:
+    """A few steps, so that the weights are not those of a beginning."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for i in range(0, len(source) - 1, 35):
+        data, target = (torch.from_numpy(ids) for ids in get_batch(source, i, 35))
+        logits, _ = model(data, None)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits, target).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_test_perplexity_is_pytorchs_both_ways(
+    call: Call, corpus: Path, tmp_path: Path, kind: str, tied: bool
+) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file as load_torch
+    from safetensors.torch import save_model
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    dictionary = word_language_model_dictionary(corpus)
+    text = Corpus(corpus, dictionary)
+    theirs = pytorchs_model(torch, kind, len(dictionary), 9 if tied else 6, 9, tied)
+    train_pytorchs(torch, theirs, batchify(text.train, 4))
+    file, ours, back = (tmp_path / name for name in ("torch.st", "ours.st", "back.st"))
+    save_model(theirs, str(file))
+    options = ["--data", str(corpus), *(["--model", kind] if kind.startswith("RNN") else [])]
+    assert call("convert", str(file), str(ours), *options).status == 0
+
+    # There: a model that PyTorch has trained.
+    test = batchify(text.test, 10)
+    checkpoint = load_checkpoint(ours)
+    model = build_model(Settings(**checkpoint.settings), len(checkpoint.vocabulary))
+    model.load_state_dict(checkpoint.model)
+    expected = np.exp(pytorchs_loss(torch, theirs, test))
+    assert np.exp(evaluate(model, test, 35)) == pytest.approx(expected, rel=1e-4)
+    assert checkpoint.settings["tied"] == tied
+
+    # And back: one that was trained here.
+    path = tmp_path / "model.safetensors"
+    options = [f"--model={kind}", "--emsize=9", "--nhid=9", "--batch-size=4", "--epochs=1"]
+    if tied:
+        options.append("--tied")
+    trained = call("train_ptb", "--data", str(corpus), "--save", str(path), *options)
+    assert trained.status == 0
+    assert call("convert", str(path), str(back)).status == 0
+    checkpoint = load_checkpoint(path)
+    theirs = pytorchs_model(torch, kind, len(checkpoint.vocabulary), 9, 9, tied)
+    theirs.load_state_dict(load_torch(back))
+    test = batchify(Corpus(corpus).test, 10)
+    model = build_model(Settings(**checkpoint.settings), len(checkpoint.vocabulary))
+    model.load_state_dict(checkpoint.model)
+    expected = np.exp(evaluate(model, test, 35))
+    assert np.exp(pytorchs_loss(torch, theirs, test)) == pytest.approx(expected, rel=1e-4)
+    assert f"test ppl {expected:8.2f}" in trained.out
