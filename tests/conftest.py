@@ -1,13 +1,18 @@
-"""What holds for all tests: how hypothesis draws, and a clean state before each test."""
+"""What holds for all tests: how hypothesis draws, a clean state before each test, and a device."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import minigrad as mg
+
+sys.path.append(str(Path(__file__).parent))  # for `on_both` and `fake_cupy`
+import fake_cupy
 
 # The same examples on every run: a failure is then the change's, not the draw's.
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=15)
@@ -21,3 +26,23 @@ def clean_state() -> Iterator[None]:
     dtype = mg.get_default_dtype()
     yield
     mg.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
+    """The fake device as the backend "cupy"; the current one stays NumPy."""
+    monkeypatch.setattr(mg.backend, "_load_cupy", lambda: fake_cupy.module)
+    yield fake_cupy.module
+    mg.use("numpy")
+
+
+@pytest.fixture(params=["numpy", "cupy"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The test runs once on NumPy and once on the fake device.
+
+    A file asks for it with `pytestmark = pytest.mark.usefixtures("backend")`.
+    """
+    if request.param == "cupy":
+        request.getfixturevalue("device")
+        mg.use("cupy")
+    return request.param
