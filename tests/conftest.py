@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 import minigrad as mg
 
@@ -34,6 +34,23 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
     monkeypatch.setattr(mg.backend, "_load_cupy", lambda: fake_cupy.module)
     yield fake_cupy.module
     mg.use("numpy")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """On the fake device, which is slow, hypothesis draws fewer examples."""
+    test = getattr(item, "obj", None)
+    drawn = getattr(test, "_hypothesis_internal_use_settings", None)
+    on_device = getattr(item, "callspec", None) and item.callspec.params.get("backend") == "cupy"
+    if drawn is None or not on_device:
+        return (yield)
+    test._hypothesis_internal_use_settings = settings(
+        drawn, max_examples=3, phases=[Phase.explicit, Phase.generate]
+    )
+    try:
+        return (yield)
+    finally:
+        test._hypothesis_internal_use_settings = drawn
 
 
 @pytest.fixture(params=["numpy", "cupy"])

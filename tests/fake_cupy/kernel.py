@@ -34,6 +34,7 @@ C_TYPES = {
 
 SHIM = """
 #include <math.h>
+#define __device__
 struct Index { long long n; long long size() const { return n; } };
 template <typename E> struct Raw {
     E* data; long long n; int* outside;
@@ -85,6 +86,8 @@ class ElementwiseKernel:
         for x in args:
             if not isinstance(x, (ndarray, *SCALARS)):
                 raise TypeError(f"{self.name}: Unsupported type {type(x)}")
+            if isinstance(x, int) and not -(2**63) <= x < 2**63:
+                raise OverflowError(f"{self.name}: {x} is no int64; give a NumPy uint64")
         types = self._types(args)
         n = len(self.inputs)
         plain = [

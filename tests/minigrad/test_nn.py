@@ -10,9 +10,12 @@ import pytest
 from helpers import assert_as_torch, assert_gradients_are_sound, generators, leaf, leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from on_both import assert_allclose, assert_array_equal, here
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, nn
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 SIZES = st.integers(1, 3)
@@ -48,7 +51,7 @@ def spread(layer: nn.Module, draw: Draw) -> nn.Module:
     """Other weights than the first ones, biases of which may all be zero."""
     rng = draw(generators)
     for parameter in layer.double().parameters():
-        parameter.data[...] = rng.uniform(-1, 1, parameter.shape)
+        parameter.data[...] = here(rng.uniform(-1, 1, parameter.shape))
     return layer
 
 
@@ -237,7 +240,7 @@ def test_values_and_gradients_are_pytorchs(name: str, data: st.DataObject) -> No
     assert_as_torch(call(case.layer), call(theirs), case.inputs, pairs)
     after = case.layer.state_dict()
     for name, value in theirs.state_dict().items():  # running estimates too
-        np.testing.assert_allclose(after[name], value.numpy(), rtol=0, atol=1e-10)
+        assert_allclose(after[name], value.numpy(), rtol=0, atol=1e-10)
 
 
 @each_case
@@ -347,8 +350,8 @@ def test_dropout_acts_between_recurrent_layers_and_not_after_the_last(bptt: str)
     )
     x = mg.tensor(np.random.default_rng(0).standard_normal((4, 2, 2)).astype(np.float32))
     output, last = layer(x)
-    np.testing.assert_array_equal(output.data, second(mg.tensor(np.zeros((4, 2, 3), "f4")))[0].data)
-    np.testing.assert_array_equal(last.data[1], output.data[-1])
+    assert_array_equal(output.data, second(mg.tensor(np.zeros((4, 2, 3), "f4")))[0].data)
+    assert_array_equal(last.data[1], output.data[-1])
     one, _ = nn.GRU(2, 3, 1, dropout=1.0)(x)
     assert one.data.all()
     evaluated, _ = layer.eval()(x)
@@ -483,7 +486,7 @@ def test_loading_names_everything_that_is_wrong_and_changes_nothing() -> None:
         assert part in message
     assert "encoder" not in message
     for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+        assert_array_equal(value, before[name])
 
 
 def test_loading_part_of_a_model_is_possible_when_asked_for() -> None:
@@ -491,7 +494,7 @@ def test_loading_part_of_a_model_is_possible_when_asked_for() -> None:
     kept = model.encoder.weight.data.copy()
     model.load_state_dict({"scale": np.full(1, 7.0), "extra": np.ones(1)}, strict=False)
     assert model.scale.data == 7
-    np.testing.assert_array_equal(model.encoder.weight.data, kept)
+    assert_array_equal(model.encoder.weight.data, kept)
     with pytest.raises(ValueError, match="scale"):
         model.load_state_dict({"scale": np.ones(2)}, strict=False)
 
