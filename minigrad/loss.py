@@ -10,7 +10,9 @@ it is multiplied with.
 
 from __future__ import annotations
 
-from .backend import Array, array_module
+from . import fused
+from .backend import Array, array_module, place
+from .kernels import available
 from .ops import raw, same_dtype
 from .tensor import Tensor, record, record_joint
 
@@ -37,7 +39,7 @@ def cross_entropy(input: Tensor, target: Tensor | Array, reduction: str = "mean"
     targets = raw(target)
     _check_targets(targets, N, V)
     xp = array_module(input.data)
-    rows = xp.arange(N)
+    rows, targets = xp.arange(N), place(targets, xp)
     count = N if reduction == "mean" else 1
 
     log_p = input.data - input.data.max(axis=1, keepdims=True)
@@ -65,6 +67,9 @@ def linear_cross_entropy(
     x, W, targets = input.data, weight.data, raw(target)
     _check_targets(targets, N, V)
     xp = array_module(x)
+    targets = place(targets, xp)
+    if available(xp):  # on a GPU
+        return fused.linear_cross_entropy(input, weight, bias, targets)
     rows = xp.arange(N)
 
     z = x @ W.T  # the logits, (N, V)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from . import fused
 from .backend import Array, array_module
 from .tensor import Tensor
 
@@ -85,6 +86,16 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay)
         self.momentum = momentum
 
+    def step(self) -> None:
+        params = [p for p in self.params if p.grad is not None]
+        arrays = [p.data for p in params] + [p.grad for p in params]
+        if self.momentum or self.weight_decay or not params or not fused.together(arrays):
+            return super().step()
+        self.steps = [
+            n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)
+        ]
+        fused.sgd(arrays[: len(params)], arrays[len(params) :], self.lr)
+
     def update(self, i: int, g: Array) -> Array:
         if self.momentum:
             v = self.kept["velocity"][i]
@@ -133,6 +144,8 @@ def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:
     grads = [p.grad for p in _unique(params) if p.grad is not None]
     if not grads:
         return 0.0
+    if fused.together(grads):  # on a GPU
+        return fused.clip_grad_norm_(grads, max_norm)
     xp = array_module(grads[0])
     # A dot product: BLAS sums the squares on every core, without an array of squares.
     norm = xp.sqrt(sum(xp.vdot(g, g) for g in grads))
