@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import Tensor, no_grad, random
-from minigrad.backend import Array, array_module, to_host
+from minigrad.backend import Array, array_module, floats, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
 from .batches import batchify, count_batches, get_batch
@@ -198,7 +198,8 @@ class Trainer:
             for observer in self.observers:
                 observer.batch(position.epoch, position.batch, self.batches, target.size)
             if position.batch % self.log_interval == 0 or position.batch == self.batches:
-                self._report(float(loss_sum) / position.loss_count, float(norm), watch)
+                total, last_norm = floats(loss_sum, norm)  # the one wait for a GPU
+                self._report(total / position.loss_count, last_norm, watch)
                 loss_sum, position.loss_count = np.float64(0), 0
                 watch = Stopwatch()
         position.loss_sum = float(loss_sum)

@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 
 import minigrad as mg
 
-sys.path.append(str(Path(__file__).parent))  # for `on_both` and `fake_cupy`
+sys.path.append(str(Path(__file__).parent / "shared"))  # `on_both` and `fake_cupy`
 import fake_cupy
 
 # The same examples on every run: a failure is then the change's, not the draw's.

@@ -238,14 +238,11 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> ndarray:
-        result = self._host[index(key)]
-        if isinstance(result, np.ndarray) and np.may_share_memory(result, self._host):
-            return self._view(result)
-        if not isinstance(result, np.ndarray):  # one element: a view in CuPy
-            parts = key if isinstance(key, tuple) else (key,)
-            return self._view(self._host[_as_view(index(parts))])
-        counts.launches += 1
-        return wrap(result)
+        parts = index(key if isinstance(key, tuple) else (key,))
+        if any(isinstance(part, np.ndarray) for part in parts):
+            counts.launches += 1
+            return wrap(self._host[parts])
+        return self._view(self._host[_as_view(parts)])  # one element is a view too
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, (list, np.ndarray)):
