@@ -131,10 +131,12 @@ def dropout(
     if not training or (p == 0 and mask is None):
         return input
     if mask is None:
-        axes = [axis % input.ndim for axis in shared]
-        if not axes and available(array_module(input.data)):  # on a GPU
+        axes, xp = [axis % input.ndim for axis in shared], array_module(input.data)
+        if not axes and available(xp):  # on a GPU
             return fused.dropout(input, *random.counted_mask(p), 1 / (1 - p) if p < 1 else 0.0)
-        mask = random.keep_mask(tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p)
+        mask = random.keep_mask(
+            tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p, xp
+        )
     keep = place(mask, array_module(input.data), bool)
     scale = 1 / (1 - p) if p < 1 else 0.0
     return mul(input, keep * input.dtype.type(scale))

@@ -11,6 +11,7 @@ how, in NumPy). So a run that is resumed gets the masks that it would have got.
 from __future__ import annotations
 
 import threading
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -79,9 +80,8 @@ def _place(draws: np.ndarray) -> Array:
     return current_module().asarray(draws.astype(get_default_dtype()))
 
 
-def keep_mask(shape: tuple[int, ...], p: float) -> Array:
-    """Booleans, each True with probability 1 - p: the units that dropout keeps."""
-    xp = current_module()
+def keep_mask(shape: tuple[int, ...], p: float, xp: ModuleType = np) -> Array:
+    """Booleans, each True with probability 1 - p: the units that dropout keeps, drawn for xp."""
     if available(xp):  # on a GPU
         return fused.keep_mask(xp, shape, *counted_mask(p))
     return generator().random(shape, dtype=np.float32) >= p

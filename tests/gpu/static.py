@@ -35,9 +35,9 @@ def findings(source: str, on_host: bool = False) -> list[str]:
 
 def _found(tree: ast.AST, on_host: bool) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and is_module(node.value):
-            if not manifest.offers(node.attr):
-                yield node.lineno, f"CuPy has no {node.attr}"
+        named = isinstance(node, ast.Attribute) and is_module(node.value)
+        if named and not manifest.offers(node.attr):
+            yield node.lineno, f"CuPy has no {node.attr}"
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.MatMult):
             yield node.lineno, "@= makes a new array in CuPy"
         if isinstance(node, ast.ImportFrom) and node.module == "numpy":

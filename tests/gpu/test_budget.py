@@ -69,9 +69,9 @@ def test_one_wait_for_each_report(device: Any, tmp_path: Path) -> None:
 def same_masks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """NumPy's path with the masks that the device draws."""
 
-    def twin(shape: tuple[int, ...], p: float) -> Any:
+    def twin(shape: tuple[int, ...], p: float, xp: Any) -> Any:
         mask = random.keep_bits(shape, *random.counted_mask(p))
-        return mg.backend.place(mask, mg.backend.current_module())
+        return mg.backend.place(mask, xp)
 
     return lambda: monkeypatch.setattr(random, "keep_mask", twin)
 

@@ -130,7 +130,7 @@ def test_a_fifth_cell_takes_the_plain_path() -> None:
 @pytest.mark.parametrize("shape", [(7,), (3, 5, 4), (2, 1, 300)])
 def test_a_mask_has_the_same_bits_in_numpy(shape: Any, p: float) -> None:
     mg.manual_seed(3)
-    drawn = [host(random.keep_mask(shape, p)) for _ in range(3)]
+    drawn = [host(random.keep_mask(shape, p, fake_cupy.module)) for _ in range(3)]
     mg.manual_seed(3)
     for mask in drawn:
         np.testing.assert_array_equal(mask, random.keep_bits(shape, *random.counted_mask(p)))
@@ -147,7 +147,7 @@ def test_splitmix64_is_the_published_one() -> None:
 
 
 def test_masks_keep_their_share_and_differ() -> None:
-    masks = [host(random.keep_mask((200, 100), 0.3)) for _ in range(4)]
+    masks = [host(random.keep_mask((200, 100), 0.3, fake_cupy.module)) for _ in range(4)]
     for mask in masks:
         assert mask.mean() == pytest.approx(0.7, abs=0.02)
         neighbours = mask[:, 1:] & mask[:, :-1]

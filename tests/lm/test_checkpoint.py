@@ -15,6 +15,8 @@ import lm.checkpoint
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lm.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 CHECKPOINT = Checkpoint(
     settings={"model": "LSTM", "lr": None, "dropout": 0.2, "tied": False},
     vocabulary=["the", "naïve", '"', "<eos>", "<unk>", "北京"],

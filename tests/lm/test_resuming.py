@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
+from on_both import assert_array_equal
 
 import lm.training
 import minigrad as mg
@@ -18,6 +18,8 @@ from lm.corpus import Corpus
 from lm.errors import UserError
 from lm.progress import Lines
 from lm.training import Trainer, train_step
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 Make = Callable[..., Trainer]
 Watched = Callable[[Trainer], Any]
@@ -136,7 +138,7 @@ def test_the_best_model_so_far_stays_the_best(
     trainer.resume(load_checkpoint(getattr(trainer, which)))
     assert trainer.fit() == 8.0
     for name, weight in given[0].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 @pytest.mark.parametrize("moved", [{"data": "elsewhere"}, {"epochs": 3}])
@@ -149,7 +151,7 @@ def test_it_stays_the_best_also_where_what_may_change_has_changed(
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
     for name, weight in given[0].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 def test_without_the_best_model_the_next_is_the_best(
@@ -162,7 +164,7 @@ def test_without_the_best_model_the_next_is_the_best(
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
     for name, weight in given[3].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 def test_the_best_model_of_another_run_is_not_taken_for_ones_own(
