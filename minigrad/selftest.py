@@ -34,7 +34,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "LSTM": nn.LSTM,
     "GRU": nn.GRU,
     "tanh RNN": nn.RNN,
-    "ReLU RNN": lambda *sizes, **how: nn.RNN(*sizes, nonlinearity="relu", **how),
+    "ReLU RNN": partial(nn.RNN, nonlinearity="relu"),
 }
 TOLERANCE = 1e-3  # between the losses of two backends in float32, after many steps
 SIZES = {"small": (50, 8, 4, 5), "full": (10_000, 200, 20, 35)}  # words, units, columns, steps
