@@ -99,3 +99,22 @@ def test_200_steps_by_the_kernels_are_numpys_to_rounding(
     same_masks()
     on_host = [loss.item() for loss in losses(made(rnn_type), 200)]
     np.testing.assert_allclose(on_device, on_host, rtol=0, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("rnn_type", "name"), zip(CELLS, ("LSTM", "GRU", "tanh RNN", "ReLU RNN"), strict=True)
+)
+def test_the_counts_in_the_docs_are_these(
+    rnn_type: str, name: str, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mg.use("cupy")
+    cells = [name]
+    for enabled in (False, True):
+        monkeypatch.setattr(kernels, "ENABLED", enabled)
+        whole, shorter = (counts_of_a_step(made(rnn_type), length) for length in (T, T - 1))
+        step = whole.launches - shorter.launches
+        rest = whole.launches - T * step
+        cells += [str(n) for n in (step, rest, whole.launches, whole.syncs, whole.uploads)]
+    text = (Path(__file__).parents[2] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    assert f"| {' | '.join(cells)} |" in text
