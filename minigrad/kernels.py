@@ -190,7 +190,12 @@ FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
 
 def available(xp: ModuleType) -> bool:
     """Whether arrays of this module are computed with by kernels: CuPy's are, NumPy's not."""
-    return ENABLED and hasattr(xp, "ElementwiseKernel")
+    return ENABLED and _compiles(xp)
+
+
+@functools.cache
+def _compiles(xp: ModuleType) -> bool:
+    return hasattr(xp, "ElementwiseKernel")
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from on_both import assert_allclose, assert_array_equal
 import minigrad as mg
 from minigrad import Tensor
 from minigrad import functional as F
+from minigrad.backend import current_backend
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -174,7 +175,10 @@ def test_losses_that_live_at_once_do_not_disturb_each_other() -> None:
 
 
 def test_losses_in_two_threads_do_not_disturb_each_other() -> None:
+    name = current_backend()  # the choice is each thread's own
+
     def train(seed: int) -> list[np.ndarray | None]:
+        mg.use(name)
         rng = np.random.default_rng(seed)
         inputs = decoder(rng, 120, 16, 200, True)
         for _ in range(20):

@@ -16,6 +16,7 @@ from on_both import assert_array_equal, host
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, random
+from minigrad.backend import current_backend
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -80,7 +81,10 @@ def test_each_thread_has_a_generator_of_its_own() -> None:
     """Two that draw in turn get what each would get alone."""
     meeting = threading.Barrier(2)
 
+    name = current_backend()  # the choice is each thread's own
+
     def draw(seed: int) -> list[np.ndarray]:
+        mg.use(name)
         mg.manual_seed(seed)
         draws = []
         for _ in range(20):
