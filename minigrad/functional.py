@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 
-from . import fused, random
+from . import fused, kernels, random
 from .backend import Array, array_module, place
 from .batch_norm import batch_norm
 from .convolution import conv2d, max_pool2d
-from .kernels import available
 from .loss import cross_entropy, linear_cross_entropy
 from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
 from .tensor import Tensor, record
@@ -132,7 +131,7 @@ def dropout(
         return input
     if mask is None:
         axes, xp = [axis % input.ndim for axis in shared], array_module(input.data)
-        if not axes and available(xp):  # on a GPU
+        if not axes and kernels.take(input.data):  # on a GPU
             return fused.dropout(input, *random.counted_mask(p), 1 / (1 - p) if p < 1 else 0.0)
         mask = random.keep_mask(
             tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p, xp

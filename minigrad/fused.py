@@ -16,7 +16,7 @@ import numpy as np
 
 from . import cells
 from .backend import Array, array_module
-from .kernels import available, kernel
+from .kernels import kernel, take
 from .tensor import Tensor, record, record_joint
 
 CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
@@ -26,7 +26,7 @@ GROUP = 16
 
 def covers(cell: type[cells.Cell], array: Array) -> bool:
     """Whether `through_time` here can stand for that of `bptt`."""
-    return cell in CELLS and available(array_module(array))
+    return cell in CELLS and take(array)
 
 
 def columns(x: Array) -> Array:
@@ -186,7 +186,7 @@ def sgd(params: list[Array], grads: list[Array], lr: float) -> None:
 def together(arrays: Sequence[Array]) -> bool:
     """Whether one kernel can take these arrays: one dtype, contiguous, not empty, on a GPU."""
     return (
-        available(array_module(arrays[0]))
+        take(arrays[0])
         and len({a.dtype for a in arrays}) == 1
         and all(a.flags.c_contiguous and a.size for a in arrays)
     )

@@ -11,6 +11,8 @@ import functools
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from .backend import Array, array_module
+
 ENABLED = True  # False takes the plain path on a GPU too, operation by operation
 
 
@@ -188,8 +190,13 @@ def sgd(count: int) -> Text:
 FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
 
 
+def take(array: Array) -> bool:
+    """Whether kernels compute with this array: one of CuPy's, of floats or doubles."""
+    return available(array_module(array)) and array.dtype.itemsize >= 4
+
+
 def available(xp: ModuleType) -> bool:
-    """Whether arrays of this module are computed with by kernels: CuPy's are, NumPy's not."""
+    """Whether this module compiles kernels: CuPy does, NumPy not."""
     return ENABLED and _compiles(xp)
 
 
