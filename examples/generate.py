@@ -15,6 +15,7 @@ from lm.corpus import EOS, UNK, Dictionary
 from lm.errors import UserError, run_command, show
 from lm.sampling import as_text, generate
 from lm.settings import Settings, build_model
+from minigrad.backend import current_backend
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,7 +47,9 @@ def parser() -> Parser:
                    help="below 1 favours the likely words, above 1 the others")  # fmt: skip
     p.add_argument("--seed", type=whole, default=1, help="the same seed gives the same text")
     p.add_argument("--prompt", default="", help="words to begin with")
-    p.add_argument("--backend", choices=mg.BACKENDS, default="numpy", help="where it runs")
+    p.add_argument(
+        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
+    )
     return p
 
 

@@ -16,6 +16,7 @@ from lm.arguments import Parser, at_least_one, positive, probability, whole
 from lm.errors import UserError, run_command, show
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.backend import current_backend
 
 DROPOUT = {"none": lambda p: [], "standard": lambda p: [nn.Dropout(p)],
            "spatial": lambda p: [nn.Dropout2d(p)]}  # fmt: skip
@@ -105,7 +106,9 @@ def parser() -> Parser:
     p.add_argument("--epochs", type=at_least_one, default=40, help="passes over the images")
     p.add_argument("--lr", type=positive, default=3e-3, help="learning rate of Adam to begin with")
     p.add_argument("--seed", type=whole, default=1, help="of the split and all random draws")
-    p.add_argument("--backend", choices=mg.BACKENDS, default="numpy", help="where it runs")
+    p.add_argument(
+        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
+    )
     return p
 
 

@@ -128,11 +128,11 @@ def must_fit(path: str | os.PathLike[str] | None) -> Iterator[None]:
 # -------------------------------------------------------------------- the file
 
 
-def sealed(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytearray:
+def sealed(arrays: Mapping[str, Any], texts: Mapping[str, str]) -> bytearray:
     """The contents of a checkpoint file."""
     from safetensors.numpy import save
 
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.ascontiguousarray(_host(array)) for name, array in arrays.items()}
     metadata = {"format": FORMAT, **texts, "sha256": UNSEALED}
     contents = bytearray(save(whole, metadata=metadata))
     start = contents.index(SEAL) + len(SEAL)

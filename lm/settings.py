@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from minigrad.backend import current_backend
 from minigrad.random import uniform
 
 from .errors import UserError
@@ -40,7 +41,7 @@ class Settings:
     batch_size: int = 20
     bptt: int = 35  # steps per chunk
     seed: int = 1111
-    backend: str = "numpy"
+    backend: str = field(default_factory=current_backend)  # MINIGRAD_BACKEND, or NumPy
 
     @property
     def first_lr(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from minigrad import (
     no_grad,
     random,
 )
-from minigrad.backend import Array, array_module, to_host
+from minigrad.backend import Array, array_module, floats, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
 from .batches import batchify, count_batches, get_batch
@@ -236,8 +237,8 @@ class Trainer:
         """Add the losses not seen yet to the mean of this interval; find a fault in them."""
         position = self.position
         first = position.batch - len(interval.unseen) + 1
-        for batch, values in enumerate(interval.unseen, start=first):
-            loss, norm = (float(value) for value in values)
+        seen = floats(*itertools.chain(*interval.unseen))  # the one wait for a GPU
+        for batch, (loss, norm) in enumerate(zip(seen[::2], seen[1::2], strict=True), start=first):
             position.loss_sum += loss
             position.loss_count += 1
             interval.norm = norm

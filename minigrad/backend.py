@@ -1,14 +1,16 @@
 """NumPy or CuPy: the one place that knows there are two.
 
-`use(name)` says where new tensors and parameters are made. An operation does not ask for the
-current backend but for the one its arrays live on, `array_module(array)`, so that a model stays
-where it was made.
+`use(name)` says where new tensors and parameters are made; until it is called, the environment
+variable MINIGRAD_BACKEND, or NumPy. An operation does not ask for the current backend but for
+the one its arrays live on, `array_module(array)`, so that a model stays where it was made.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import os
 import threading
 from types import ModuleType
 from typing import Any
@@ -25,13 +27,14 @@ class BackendError(RuntimeError):
 
 
 class _State(threading.local):
-    name = "numpy"
+    name = os.environ.get("MINIGRAD_BACKEND") or "numpy"
     default_dtype = np.dtype(np.float32)
 
 
 _state = _State()
 
 
+@functools.cache
 def _load_cupy() -> ModuleType:
     if importlib.util.find_spec("cupy") is None:
         raise BackendError(
@@ -43,7 +46,30 @@ def _load_cupy() -> ModuleType:
         cupy.cuda.runtime.getDeviceCount()
     except RuntimeError as error:
         raise BackendError(f"backend 'cupy': CuPy finds no GPU to use ({error})") from error
+    _try_out(cupy)
     return cupy
+
+
+def _try_out(cupy: ModuleType) -> None:
+    """One kernel and one product, so that a missing part of CUDA shows now, and by name."""
+    try:
+        kernel = cupy.ElementwiseKernel("T x", "T y", "y = x + 1;", "minigrad_first_kernel")
+        two = kernel(cupy.ones((2, 2), dtype=np.float32))
+        two.get()
+    except Exception as error:
+        raise _incomplete("a kernel can't be compiled and run (NVRTC)", error) from error
+    try:
+        (two @ two).get()
+    except Exception as error:
+        raise _incomplete("a matrix product can't be computed (cuBLAS)", error) from error
+
+
+def _incomplete(what: str, error: Exception) -> BackendError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return BackendError(
+        f"backend 'cupy': {what}: {lines[0]}; pip install 'cupy-cuda12x[ctk]' (CUDA 12) or "
+        "'cupy-cuda13x[ctk]' (CUDA 13) brings the parts of CUDA that CuPy needs"
+    )
 
 
 def load(name: str) -> ModuleType:
@@ -72,6 +98,11 @@ class use:
         _state.name = self._previous
 
 
+def current_backend() -> str:
+    """The name of the backend on which new arrays are made."""
+    return _state.name
+
+
 def current_module() -> ModuleType:
     """The array module on which new arrays are made."""
     return load(_state.name)
@@ -84,7 +115,23 @@ def array_module(array: Array) -> ModuleType:
 
 def to_host(array: Array) -> np.ndarray:
     """`array` as a NumPy array; one that already is comes back itself, without a copy."""
-    return array if isinstance(array, np.ndarray) else array.get()
+    return np.asarray(array) if isinstance(array, np.ndarray | np.generic) else array.get()
+
+
+def place(array: Any, xp: ModuleType, dtype: Any = None) -> Array:
+    """`array`, a list or number as an array of the module `xp`; itself if it is one already."""
+    if hasattr(array, "dtype") and array_module(array) is not xp:
+        array = to_host(array)
+    return xp.asarray(array, dtype=dtype)
+
+
+def floats(*scalars: Any) -> list[float]:
+    """Scalars, arrays or numbers, as Python's; from a GPU in one transfer, for which it waits."""
+    for x in scalars:
+        if hasattr(x, "dtype") and array_module(x) is not np:
+            xp = array_module(x)
+            return to_host(xp.stack([xp.asarray(y, dtype=np.float64) for y in scalars])).tolist()
+    return [float(x) for x in scalars]
 
 
 def set_default_dtype(dtype: Any) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import functional as F
+from . import fused
 from .backend import Array, array_module
 from .cells import Cell
 from .ops import stack, unbind
@@ -70,6 +71,8 @@ def through_time(
     x (T, B, I), each state (B, H), W_ih (G·H, I), W_hh (G·H, H), biases (G·H,).
     Returns the output (T, B, H) and the last step's state, each (B, H).
     """
+    if fused.covers(cell, x.data):  # on a GPU
+        return fused.through_time(cell, x, state, W_ih, W_hh, b_ih, b_hh)
     T, B, I = x.shape
     G, H = cell.gates, W_hh.shape[1]
     xp, dtype = array_module(x.data), x.dtype

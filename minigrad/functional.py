@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 
-from .backend import Array, array_module
+from . import fused, kernels, random
+from .backend import Array, array_module, place
 from .batch_norm import batch_norm
 from .convolution import conv2d, max_pool2d
 from .loss import cross_entropy, linear_cross_entropy
 from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
-from .random import keep_mask
 from .tensor import Tensor, record
 
 __all__ = [
@@ -90,10 +90,11 @@ def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
     input: integers of any shape (...), weight (V, E); returns (..., E). Raises IndexError for an
     id that is negative or not below V.
     """
-    ids = raw(input)
+    ids = raw(input)  # the host's are checked there, before they are copied to a GPU
     V, E = weight.shape
     if ids.size and not 0 <= ids.min() <= ids.max() < V:
         raise IndexError(f"embedding: ids from {ids.min()} to {ids.max()}, but there are {V} rows")
+    ids = place(ids, array_module(weight.data))
 
     def backward(dy: Array) -> Array:
         xp = array_module(dy)
@@ -131,9 +132,13 @@ def dropout(
     if not training or (p == 0 and mask is None):
         return input
     if mask is None:
-        axes = [axis % input.ndim for axis in shared]
-        mask = keep_mask(tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p)
-    keep = array_module(input.data).asarray(mask, dtype=bool)
+        axes, xp = [axis % input.ndim for axis in shared], array_module(input.data)
+        if not axes and kernels.take(input.data):  # on a GPU
+            return fused.dropout(input, *random.counted_mask(p), 1 / (1 - p) if p < 1 else 0.0)
+        mask = random.keep_mask(
+            tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p, xp
+        )
+    keep = place(mask, array_module(input.data), bool)
     scale = 1 / (1 - p) if p < 1 else 0.0
     return mul(input, keep * input.dtype.type(scale))
 

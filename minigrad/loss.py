@@ -10,7 +10,8 @@ it is multiplied with.
 
 from __future__ import annotations
 
-from .backend import Array, array_module
+from . import fused, kernels
+from .backend import Array, array_module, place
 from .memory import WorkArray
 from .ops import raw, same_dtype
 from .tensor import Tensor, record, record_joint
@@ -39,7 +40,7 @@ def cross_entropy(input: Tensor, target: Tensor | Array, reduction: str = "mean"
     targets = raw(target)
     _check_targets(targets, N, V)
     xp = array_module(input.data)
-    rows = xp.arange(N)
+    rows, targets = xp.arange(N), place(targets, xp)
     count = N if reduction == "mean" else 1
 
     log_p = input.data - input.data.max(axis=1, keepdims=True)
@@ -67,6 +68,9 @@ def linear_cross_entropy(
     x, W, targets = input.data, weight.data, raw(target)
     _check_targets(targets, N, V)
     xp = array_module(x)
+    targets = place(targets, xp)
+    if kernels.take(x):  # on a GPU
+        return fused.linear_cross_entropy(input, weight, bias, targets)
     work = WorkArray((N, V), like=x)
     z = xp.matmul(x, W.T, out=work.array)  # the logits
     z_target, total = xp.empty(N, x.dtype), xp.empty(N, x.dtype)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .backend import Array, array_module
+from .backend import Array, array_module, place
 from .tensor import Tensor, record, record_joint
 
 Axis = int | tuple[int, ...] | None
@@ -203,18 +204,19 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 def permute(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order; without `axes`, reversed."""
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
-    inverse = sorted(range(x.ndim), key=order.__getitem__)
+    inverse = tuple(sorted(range(x.ndim), key=order.__getitem__))
     return record(x.data.transpose(order), (x, lambda dy: dy.transpose(inverse)))
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index], with slices, integers, or arrays of integers (which may repeat)."""
-    index = tuple(raw(i) for i in index) if isinstance(index, tuple) else raw(index)
+    xp = array_module(x.data)
     parts = index if isinstance(index, tuple) else (index,)
-    may_repeat = any(not isinstance(i, int | slice | type(...) | None) for i in parts)
+    parts = tuple(_index(raw(i), xp) for i in parts)
+    index = parts if isinstance(index, tuple) else parts[0]
+    may_repeat = any(hasattr(i, "dtype") and i.dtype.kind != "b" for i in parts)
 
     def backward(dy: Array) -> Array:
-        xp = array_module(dy)
         dx = xp.zeros(x.shape, dy.dtype)
         if may_repeat:
             xp.add.at(dx, index, dy)
@@ -223,6 +225,13 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         return dx
 
     return record(x.data[index], (x, backward))
+
+
+def _index(i: Any, xp: ModuleType) -> Any:
+    """One part of an index; lists and arrays where x lives, moved there once for both ways."""
+    if isinstance(i, int | slice | type(...) | None):
+        return i
+    return int(i) if isinstance(i, np.integer) else place(i, xp)
 
 
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
@@ -251,12 +260,12 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     return record_joint(
         [xp.stack(arrays, axis=axis)],
         tensors,
-        lambda dy: [xp.take(dy, i, axis=axis) for i in range(len(arrays))],
+        lambda dy: list(xp.moveaxis(dy, axis, 0)),
     )[0]
 
 
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, which they lose."""
     xp = array_module(x.data)
-    parts = [xp.take(x.data, i, axis=axis) for i in range(x.shape[axis])]
+    parts = list(xp.moveaxis(x.data, axis, 0))
     return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)])

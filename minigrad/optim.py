@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from . import fused
 from .backend import Array, array_module, to_host
 from .tensor import Tensor
 from .threads import Rows, by_rows
@@ -116,6 +117,16 @@ class SGD(Optimizer):
         self.momentum = momentum
         super().__init__(params, lr, weight_decay)
 
+    def step(self) -> None:
+        params = [p for p in self.params if p.grad is not None]
+        arrays = [p.data for p in params] + [p.grad for p in params]
+        if self.momentum or self.weight_decay or not params or not fused.together(arrays):
+            return super().step()
+        self.steps = [
+            n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)
+        ]
+        fused.sgd(arrays[: len(params)], arrays[len(params) :], self.lr)
+
     def update(self, g: Array, step: int, *kept: Array) -> Array:
         if not self.momentum:
             return self.lr * g
@@ -170,6 +181,8 @@ def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:
     grads = [p.grad for p in _unique(params) if p.grad is not None]
     if not grads:
         return 0.0
+    if fused.together(grads):  # on a GPU
+        return fused.clip_grad_norm_(grads, max_norm)
     xp = array_module(grads[0])
     # A dot product: BLAS sums the squares on every core, without an array of squares.
     norm = xp.sqrt(sum(xp.vdot(g, g) for g in grads))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .backend import Array, array_module, current_module, get_default_dtype, to_host
+from .backend import Array, array_module, current_module, get_default_dtype, place, to_host
 
 if TYPE_CHECKING:
     from .anomaly import detect_anomaly
@@ -190,7 +190,7 @@ class Tensor:
                     "the gradient with respect to it: backward(grad)"
                 )
             return xp.ones_like(self.data)
-        grad = xp.asarray(ops.raw(grad), dtype=self.dtype)
+        grad = place(ops.raw(grad), xp, self.dtype)
         if grad.shape != self.shape:
             raise ValueError(f"backward(): grad has shape {grad.shape}, the tensor {self.shape}")
         return grad
@@ -284,7 +284,10 @@ def tensor(x: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     if dtype is None and not hasattr(x, "dtype") and np.asarray(x).dtype.kind == "f":
         dtype = get_default_dtype()
     # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
-    return Tensor(current_module().array(x, dtype=dtype), requires_grad)
+    xp = current_module()
+    if hasattr(x, "dtype") and array_module(x) is not xp:
+        x = to_host(x)
+    return Tensor(xp.array(x, dtype=dtype), requires_grad)
 
 
 def _as_array(x: Array) -> Array:

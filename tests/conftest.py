@@ -1,13 +1,18 @@
-"""What holds for all tests: how hypothesis draws, and a clean state before each test."""
+"""What holds for all tests: how hypothesis draws, a clean state before each test, and a device."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 import minigrad as mg
+
+sys.path.append(str(Path(__file__).parent / "shared"))  # `on_both` and `fake_cupy`
+import fake_cupy
 
 # The same examples on every run: a failure is then the change's, not the draw's.
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=15)
@@ -21,3 +26,40 @@ def clean_state() -> Iterator[None]:
     dtype = mg.get_default_dtype()
     yield
     mg.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
+    """The fake device as the backend "cupy"; the current one stays NumPy."""
+    monkeypatch.setattr(mg.backend, "_load_cupy", lambda: fake_cupy.module)
+    yield fake_cupy.module
+    mg.use("numpy")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """On the fake device, which is slow, hypothesis draws fewer examples."""
+    test = getattr(item, "obj", None)
+    drawn = getattr(test, "_hypothesis_internal_use_settings", None)
+    on_device = getattr(item, "callspec", None) and item.callspec.params.get("backend") == "cupy"
+    if drawn is None or not on_device:
+        return (yield)
+    test._hypothesis_internal_use_settings = settings(
+        drawn, max_examples=3, phases=[Phase.explicit, Phase.generate]
+    )
+    try:
+        return (yield)
+    finally:
+        test._hypothesis_internal_use_settings = drawn
+
+
+@pytest.fixture(params=["numpy", "cupy"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The test runs once on NumPy and once on the fake device.
+
+    A file asks for it with `pytestmark = pytest.mark.usefixtures("backend")`.
+    """
+    if request.param == "cupy":
+        request.getfixturevalue("device")
+        mg.use("cupy")
+    return request.param

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from on_both import assert_array_equal
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -21,6 +22,8 @@ from lm.errors import UserError
 from lm.model import RNNModel
 from lm.training import train_step
 from minigrad.optim import SGD, Adam, Optimizer
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 CHECKPOINT = Checkpoint(
     settings={"model": "LSTM", "lr": None, "dropout": 0.2, "tied": False},
@@ -349,7 +352,7 @@ def test_an_optimiser_goes_on_to_the_bit(path: Path, optimizer: str) -> None:
     second.load_state_dict(loaded.optimizer)
     steps(model, second, 3)
     for name, weight in model.state_dict().items():
-        np.testing.assert_array_equal(weight, whole.state_dict()[name], err_msg=name)
+        assert_array_equal(weight, whole.state_dict()[name], err_msg=name)
 
 
 def test_the_state_of_another_optimiser_does_not_fit(path: Path) -> None:

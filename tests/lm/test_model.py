@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from on_both import assert_allclose, assert_array_equal, host, share_memory
 
 import minigrad as mg
 from lm.model import RNN_TYPES, RNNModel, repackage_hidden
 from minigrad import Tensor, nn
 from minigrad import functional as F
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 V, E, H, LAYERS = 23, 5, 6, 2
 T, B = 7, 3
@@ -51,7 +54,7 @@ def gradients(model: RNNModel) -> dict[str, np.ndarray]:
 def assert_same_gradients(a: RNNModel, b: RNNModel, atol: float = 1e-13) -> None:
     expected = gradients(b)
     for name, grad in gradients(a).items():
-        np.testing.assert_allclose(grad, expected[name], rtol=0, atol=atol, err_msg=name)
+        assert_allclose(grad, expected[name], rtol=0, atol=atol, err_msg=name)
 
 
 def test_the_signature_is_word_language_models() -> None:
@@ -108,12 +111,16 @@ def test_weights_begin_as_word_language_models_do() -> None:
     weights = model.state_dict()
     for name, bound in {"encoder": 0.1, "decoder": 0.1, "rnn": 1 / np.sqrt(25)}.items():
         drawn = np.concatenate(
-            [w.reshape(-1) for n, w in weights.items() if n.startswith(name) and n[-4:] != "bias"]
+            [
+                host(w).reshape(-1)
+                for n, w in weights.items()
+                if n.startswith(name) and n[-4:] != "bias"
+            ]
         )
         assert drawn.dtype == np.float32
         assert np.abs(drawn).max() <= bound
-        np.testing.assert_allclose(drawn.mean(), 0, atol=0.05 * bound)
-        np.testing.assert_allclose(drawn.std(), bound / np.sqrt(3), rtol=0.03)  # uniform
+        assert_allclose(drawn.mean(), 0, atol=0.05 * bound)
+        assert_allclose(drawn.std(), bound / np.sqrt(3), rtol=0.03)  # uniform
     assert not weights["decoder.bias"].any()
 
 
@@ -126,12 +133,12 @@ def test_loss_is_the_cross_entropy_of_the_logits(rnn_type: str, tied: bool) -> N
     logits, expected_hidden = other(words(1), some_hidden(other))
     expected = F.cross_entropy(logits, target)
 
-    z = logits.data - logits.data.max(axis=1, keepdims=True)
+    z = logits.numpy() - logits.numpy().max(axis=1, keepdims=True)
     by_hand = np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(T * B), target])
     assert loss.item() == pytest.approx(by_hand, abs=1e-13)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-13)
     for h, expected_h in zip(tuple_of(hidden), tuple_of(expected_hidden), strict=True):
-        np.testing.assert_array_equal(h.data, expected_h.data)
+        assert_array_equal(h.data, expected_h.data)
     loss.backward()
     expected.backward()
     assert_same_gradients(one, other)
@@ -178,7 +185,7 @@ def test_tied_gradient_is_the_sum_of_both_uses() -> None:
         loss, _ = model.loss(words(1), words(2).reshape(-1), model.init_hidden(B))
         loss.backward()
     both = apart.encoder.weight.grad + apart.decoder.weight.grad
-    np.testing.assert_allclose(tied.encoder.weight.grad, both, rtol=0, atol=1e-14)
+    assert_allclose(tied.encoder.weight.grad, both, rtol=0, atol=1e-14)
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -198,21 +205,21 @@ def test_dropout_reaches_the_embedding_between_the_layers_and_the_output() -> No
     """With p = 1 each of the three cuts the model off from what lies before it."""
     model = make(dropout=1.0)
     logits, hidden = model(words(1), some_hidden(model))
-    np.testing.assert_array_equal(logits.data, np.tile(model.decoder.bias.data, (T * B, 1)))
+    assert_array_equal(logits.data, np.tile(model.decoder.bias.numpy(), (T * B, 1)))
     other_words_hidden = model(words(9), some_hidden(model))[1]
     for h, other in zip(hidden, other_words_hidden, strict=True):
-        np.testing.assert_array_equal(h.data, other.data)  # the embedding
+        assert_array_equal(h.data, other.data)  # the embedding
     model.rnn.weight_hh_l0.data *= 2
     h, changed = hidden[0].data, model(words(1), some_hidden(model))[1][0].data
     assert (h[0] != changed[0]).any()
-    np.testing.assert_array_equal(h[1], changed[1])  # between the layers
+    assert_array_equal(h[1], changed[1])  # between the layers
 
 
 @pytest.mark.parametrize("kind", ["standard", "variational"])
 def test_variational_dropout_drops_the_same_units_at_every_step(kind: str) -> None:
     model = make(dropout=0.5, dropout_kind=kind)
     features, _ = model.features(words(1), model.init_hidden(B))
-    dropped = features.data.reshape(T, B, H) == 0
+    dropped = features.numpy().reshape(T, B, H) == 0
     assert 0.2 < dropped.mean() < 0.8
     assert (dropped == dropped[0]).all() == (kind == "variational")
 
@@ -226,14 +233,14 @@ def test_repackaged_hidden_shares_its_values_but_has_no_history(rnn_type: str) -
     for h, detached in zip(tuple_of(hidden), tuple_of(again), strict=True):
         assert h.requires_grad
         assert not detached.requires_grad
-        assert np.shares_memory(h.data, detached.data)
+        assert share_memory(h.data, detached.data)
 
 
 def test_repackage_hidden_takes_tuples_in_tuples() -> None:
     a, b, c = (mg.tensor(np.ones(2), requires_grad=True) * n for n in (1, 2, 3))
     first, (second, (third,)) = repackage_hidden((a, (b, (c,))))
     for before, after in ((a, first), (b, second), (c, third)):
-        np.testing.assert_array_equal(after.data, before.data)
+        assert_array_equal(after.data, before.data)
         assert before.requires_grad
         assert not after.requires_grad
 
@@ -260,9 +267,9 @@ def test_no_gradient_passes_the_start_of_a_chunk(rnn_type: str) -> None:
     assert_same_gradients(truncated, constants, atol=0)
 
     whole, start = second_chunk(lambda hidden: hidden)  # so that the test could fail
-    assert all(np.abs(h.grad).max() > 1e-9 for h in start)
+    assert all(abs(h.grad).max() > 1e-9 for h in start)
     name = "rnn.weight_hh_l0"
-    assert np.abs(gradients(whole)[name] - gradients(truncated)[name]).max() > 1e-9
+    assert abs(gradients(whole)[name] - gradients(truncated)[name]).max() > 1e-9
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
+from on_both import assert_array_equal
 
 import lm.saving
 import lm.training
@@ -21,6 +21,8 @@ from lm.progress import Lines, Observer
 from lm.saving import Every
 from lm.training import Trainer, train_step
 from minigrad.optim import Adam
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 Make = Callable[..., Trainer]
 Watched = Callable[[Trainer], Any]
@@ -139,7 +141,7 @@ def test_the_best_model_so_far_stays_the_best(
     trainer.resume(load_checkpoint(getattr(trainer, which)))
     assert trainer.fit() == 8.0
     for name, weight in given[0].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 @pytest.mark.parametrize("moved", [{"data": "elsewhere"}, {"epochs": 3}])
@@ -152,7 +154,7 @@ def test_it_stays_the_best_also_where_what_may_change_has_changed(
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
     for name, weight in given[0].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 def test_without_the_best_model_the_next_is_the_best(
@@ -165,7 +167,7 @@ def test_without_the_best_model_the_next_is_the_best(
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
     for name, weight in given[3].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 def test_a_better_model_that_this_run_has_saved_later_is_not_written_over(
@@ -185,7 +187,7 @@ def test_a_better_model_that_this_run_has_saved_later_is_not_written_over(
     assert load_checkpoint(third.best_path).run["position"]["valid_loss"] == 7.0
     assert load_checkpoint(third.latest_path).run["position"]["best_loss"] == 8.0
     for name, weight in given[2].items():
-        np.testing.assert_array_equal(given[-1][name], weight)
+        assert_array_equal(given[-1][name], weight)
 
 
 def test_the_learning_rate_follows_the_best_loss_also_where_its_file_is_gone(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from on_both import here
 
 import minigrad as mg
 from lm.corpus import EOS, UNK, Dictionary
 from lm.model import RNN_TYPES, RNNModel
 from lm.sampling import as_text, generate
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 WORDS = Dictionary(["the", "cat", "sat", EOS, "on", "mat", UNK])
 V = len(WORDS)
@@ -26,7 +29,7 @@ def make(rnn_type: str = "LSTM", dropout: float = 0.5) -> RNNModel:
 def make_uneven() -> RNNModel:
     """A model whose likeliest word leads clearly; the rarest has a share of some 3 %."""
     model = make()
-    model.decoder.bias.data[...] = np.linspace(-1, 1, V)
+    model.decoder.bias.data[...] = here(np.linspace(-1, 1, V))
     return model
 
 
@@ -40,7 +43,7 @@ def logits_after(model: RNNModel, words: list[str]) -> np.ndarray:
     model.eval()
     ids = WORDS.encode([EOS, *words]).reshape(-1, 1)
     logits, _ = model(ids, model.init_hidden(1))
-    return logits.data[-1].astype(np.float64)
+    return logits.numpy()[-1].astype(np.float64)
 
 
 def test_the_same_seed_gives_the_same_text_and_another_another() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
+from on_both import assert_allclose, assert_array_equal, here, host, share_memory
 
 import minigrad as mg
 from minigrad import Tensor
@@ -49,12 +50,12 @@ generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 def leaf(array: Any, dtype: Any = np.float64) -> Tensor:
     """A tensor of its own that requires a gradient."""
-    return mg.tensor(np.array(array, dtype=dtype), requires_grad=True)
+    return mg.tensor(np.array(host(array), dtype=dtype), requires_grad=True)
 
 
 def leaves(inputs: Iterable[Any], dtype: Any = np.float64) -> list[Any]:
     """Arrays of floats as leaves; integers as they are."""
-    return [leaf(x, dtype) if np.asarray(x).dtype.kind == "f" else x for x in inputs]
+    return [leaf(x, dtype) if np.asarray(host(x)).dtype.kind == "f" else x for x in inputs]
 
 
 # -------------------------------------------------------------------- properties
@@ -78,29 +79,29 @@ def assert_gradients_are_sound(
     before = [x.data.copy() for x in given]
     y = first(fn(*inputs))
     assert all(y.dtype == x.dtype for x in given), "the result has another dtype"
-    upstream = np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype)
+    upstream = here(np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype))
     kept = upstream.copy()
 
     y.backward(upstream, retain_graph=True)
     gradients = [x.grad for x in given]
     for x, grad in zip(given, gradients, strict=True):
         if grad is not None:
-            assert isinstance(grad, np.ndarray)
+            assert isinstance(grad, type(x.data))
             assert (grad.shape, grad.dtype) == (x.shape, x.dtype)
     everything = [g for g in gradients if g is not None]
     everything += [upstream, y.data, *(x.data for x in given)]
     for i, grad in enumerate(g for g in gradients if g is not None):
         for other in everything[i + 1 :]:
-            assert not np.shares_memory(grad, other), "a gradient is somebody else's array"
+            assert not share_memory(grad, other), "a gradient is somebody else's array"
 
     for x in given:
         x.grad = None
     y.backward(upstream)
     for x, grad in zip(given, gradients, strict=True):
-        np.testing.assert_array_equal(x.grad, grad, err_msg="the second walk differs")
+        assert_array_equal(x.grad, grad, err_msg="the second walk differs")
     for x, values in zip(given, before, strict=True):
-        np.testing.assert_array_equal(x.data, values, err_msg="an input was changed")
-    np.testing.assert_array_equal(upstream, kept, err_msg="the upstream gradient was changed")
+        assert_array_equal(x.data, values, err_msg="an input was changed")
+    assert_array_equal(upstream, kept, err_msg="the upstream gradient was changed")
 
 
 def assert_as_torch(
@@ -122,16 +123,16 @@ def assert_as_torch(
     rng = np.random.default_rng(1)
     our_loss, their_loss = mg.tensor(0.0, dtype=np.float64), torch.tensor(0.0).double()
     for y, t in pairs:
-        np.testing.assert_allclose(y.data, t.detach().numpy(), rtol=0, atol=tolerance)
+        assert_allclose(y.data, t.detach().numpy(), rtol=0, atol=tolerance)
         v = rng.standard_normal(y.shape)
-        our_loss = our_loss + (y * v).sum()
+        our_loss = our_loss + (y * here(v)).sum()
         their_loss = their_loss + (t * torch.tensor(v)).sum()
     our_loss.backward()
     their_loss.backward()
     for x, t in [*zip(mine, other, strict=True), *parameters]:
         if isinstance(x, Tensor) and x.requires_grad:
             assert x.grad is not None and t.grad is not None
-            np.testing.assert_allclose(x.grad, t.grad.numpy(), rtol=0, atol=tolerance)
+            assert_allclose(x.grad, t.grad.numpy(), rtol=0, atol=tolerance)
 
 
 def _flat(outputs: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import pytest
 from helpers import assert_gradients_are_sound, generators, leaf
 from hypothesis import example, given
 from hypothesis import strategies as st
+from on_both import assert_allclose, assert_array_equal, here
 
 import minigrad as mg
 from minigrad import Tensor, cells, gradcheck, nn, no_grad, ops
@@ -19,6 +20,8 @@ from minigrad.backend import Array, array_module
 from minigrad.bptt import through_time, unrolled
 from minigrad.cells import Cell
 from minigrad.ops import chunk, logistic
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 Arrays = Sequence[Array]
 
@@ -88,7 +91,7 @@ def pull(outputs: Sequence[Tensor], flow: str, seed: int = 0) -> Tensor:
     """A loss that the output, the last states, or both count in, each element differently."""
     chosen = {"output": outputs[:1], "last state": outputs[1:], "both": outputs}[flow]
     rng = np.random.default_rng(seed)
-    return sum((y * rng.standard_normal(y.shape).astype(y.dtype)).sum() for y in chosen)
+    return sum((y * here(rng.standard_normal(y.shape).astype(y.dtype))).sum() for y in chosen)
 
 
 def gradients(inputs: Sequence[Tensor]) -> list[np.ndarray]:
@@ -101,7 +104,7 @@ def gradients(inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 def assert_close(mine: Sequence[Any], other: Sequence[Any], tolerance: float = 1e-12) -> None:
     for a, b in zip(mine, other, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+        assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
 # -------------------------------------------------------------------- against the tape
@@ -250,7 +253,7 @@ def test_what_requires_no_gradient_gets_none(cell: type[Cell], frozen: int) -> N
     assert inputs[frozen].grad is None
     for i, (x, gradient) in enumerate(zip(inputs, expected, strict=True)):
         if i != frozen:
-            np.testing.assert_array_equal(x.grad, gradient)
+            assert_array_equal(x.grad, gradient)
 
 
 @each_cell
@@ -379,7 +382,7 @@ def test_a_fifth_cell_learns_through_time() -> None:
     rng = np.random.default_rng(0)
     inputs = layer_inputs(MinimalGatedUnit, rng, 5, 16, 1, 4)
     x, state, *weights = inputs
-    x.data = rng.choice([-1.0, 1.0], x.shape)
+    x.data = here(rng.choice([-1.0, 1.0], x.shape))
     state.data[...] = 0
     losses = []
     for _ in range(300):

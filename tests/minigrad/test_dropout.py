@@ -9,10 +9,13 @@ import pytest
 from helpers import leaf
 from hypothesis import given
 from hypothesis import strategies as st
+from on_both import assert_allclose, assert_array_equal, here
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import gradcheck, nn
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 MASKS = 20_000
 RATES = st.sampled_from([0.1, 0.3, 0.5, 0.8])
@@ -25,7 +28,7 @@ def test_mean_over_masks_is_the_input_and_variance_as_in_theory(
 ) -> None:
     """One element many times over: E = x, Var = x² p/(1 - p)."""
     mg.manual_seed(seed)
-    y = F.dropout(leaf(np.full(MASKS, x)), p).data
+    y = F.dropout(leaf(np.full(MASKS, x)), p).numpy()
     variance = x * x * p / (1 - p)
     assert abs(y.mean() - x) < 5 * np.sqrt(variance / MASKS)
     assert y.var() == pytest.approx(variance, rel=0.1)
@@ -38,12 +41,12 @@ def test_scaling_in_training_equals_smaller_weights_in_the_test(p: float, seed: 
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
     x, W = rng.standard_normal(3), rng.standard_normal((2, 3))
-    inverted = F.dropout(leaf(np.tile(x, (MASKS, 1))), p).data @ W.T
+    inverted = F.dropout(leaf(np.tile(x, (MASKS, 1))), p).numpy() @ W.T
     unscaled = inverted * (1 - p)
     at_test = x @ (W * (1 - p)).T
     error = 5 * np.abs(x).sum() * np.abs(W).max() * np.sqrt(1 / MASKS / (1 - p))
-    np.testing.assert_allclose(unscaled.mean(axis=0), at_test, rtol=0, atol=error)
-    np.testing.assert_allclose(inverted.mean(axis=0), x @ W.T, rtol=0, atol=error / (1 - p))
+    assert_allclose(unscaled.mean(axis=0), at_test, rtol=0, atol=error)
+    assert_allclose(inverted.mean(axis=0), x @ W.T, rtol=0, atol=error / (1 - p))
 
 
 def test_a_dropped_unit_passes_no_gradient_and_a_kept_one_its_share() -> None:
@@ -51,7 +54,7 @@ def test_a_dropped_unit_passes_no_gradient_and_a_kept_one_its_share() -> None:
     y = F.dropout(x, 0.3)
     y.backward(np.full(x.shape, 2.0))
     assert (x.grad[y.data == 0] == 0).all()
-    np.testing.assert_allclose(x.grad[y.data != 0], 2 / 0.7)
+    assert_allclose(x.grad[y.data != 0], 2 / 0.7)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +68,9 @@ def test_a_dropped_unit_passes_no_gradient_and_a_kept_one_its_share() -> None:
 def test_what_shares_a_draw_falls_together_and_the_rest_apart(
     layer: nn.Module, shape: tuple[int, ...], maps: tuple[int, ...]
 ) -> None:
-    dropped = layer(leaf(np.ones(shape))).data == 0
+    dropped = layer(leaf(np.ones(shape))).numpy() == 0
     whole = dropped.all(axis=maps)
-    np.testing.assert_array_equal(whole, dropped.any(axis=maps))
+    assert_array_equal(whole, dropped.any(axis=maps))
     assert whole.shape == tuple(n for axis, n in enumerate(shape) if axis not in maps)
     assert whole.mean() == pytest.approx(0.4, abs=0.05)
     # Neighbours along both other axes are dropped independently: both with p².
@@ -94,7 +97,7 @@ def test_every_layer_and_every_call_draws_its_own_mask() -> None:
 def test_a_mask_can_be_passed_in(layer: Any, shape: Any, mask_shape: Any) -> None:
     rng = np.random.default_rng(0)
     mask, x = rng.random(mask_shape) < 0.5, leaf(rng.standard_normal(shape))
-    np.testing.assert_allclose(layer(x, mask).data, x.data * mask / 0.75)
+    assert_allclose(layer(x, mask).data, x.numpy() * mask / 0.75)
     assert gradcheck(lambda x: layer(x, mask), [x])
     layer.eval()
     assert layer(x, mask).data is x.data
@@ -119,9 +122,9 @@ def test_variational_dropout_between_recurrent_layers_is_the_same_at_every_step(
     """The second layer copies its input through: what it lacks at one step it always lacks."""
     layer = nn.RNN(4, 4, 2, "relu", dropout=0.5, dropout_kind="variational", bptt=bptt)
     for name, parameter in layer.named_parameters():
-        parameter.data[...] = np.eye(4) if name.startswith("weight_ih") else 0
+        parameter.data[...] = here(np.eye(4)) if name.startswith("weight_ih") else 0
     output, _ = layer(mg.tensor(np.ones((20, 30, 4), np.float32)))
-    dropped = output.data == 0
+    dropped = output.numpy() == 0
     assert 0.3 < dropped.mean() < 0.7
     assert (dropped == dropped[:1]).all()
 

@@ -11,6 +11,8 @@ import minigrad as mg
 from minigrad import Tensor, nn, ops
 from minigrad import functional as F
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 HALF, SINGLE, DOUBLE = np.float16, np.float32, np.float64
 IDS = np.array([0, 2, 1])
 
@@ -73,7 +75,7 @@ def test_an_operation_keeps_the_dtype(name: str, dtype: Any) -> None:
     used = []
 
     def t(*shape: int) -> Tensor:
-        used.append(Tensor(rng.uniform(0.5, 1.5, shape).astype(dtype), requires_grad=True))
+        used.append(mg.tensor(rng.uniform(0.5, 1.5, shape).astype(dtype), requires_grad=True))
         return used[-1]
 
     y = OPERATIONS[name](t)
@@ -88,7 +90,7 @@ def test_an_operation_keeps_the_dtype(name: str, dtype: Any) -> None:
 def test_recurrent_layers_keep_the_dtype(kind: str, bptt: str, dtype: Any) -> None:
     mg.set_default_dtype(dtype)
     layer = getattr(nn, kind)(3, 4, 2, dropout=0.5, bptt=bptt)
-    x = Tensor(np.ones((5, 2, 3), dtype), requires_grad=True)
+    x = mg.tensor(np.ones((5, 2, 3), dtype), requires_grad=True)
     output, hidden = layer(x)
     states = hidden if isinstance(hidden, tuple) else (hidden,)
     assert {y.dtype for y in (output, *states)} == {np.dtype(dtype)}

@@ -10,10 +10,14 @@ import pytest
 from helpers import arrays, generators, leaf
 from hypothesis import example, given
 from hypothesis import strategies as st
+from on_both import assert_allclose, assert_array_equal
 
 import minigrad as mg
 from minigrad import Tensor
 from minigrad import functional as F
+from minigrad.backend import current_backend
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def losses(logits: np.ndarray, target: np.ndarray, dtype: Any = np.float64) -> list[Any]:
@@ -33,7 +37,7 @@ def test_the_loss_is_minus_log_p(logits: np.ndarray, target: list[int]) -> None:
         assert loss.shape == ()
         assert loss.item() == pytest.approx(-np.log(p[range(4), target]).mean(), abs=1e-12)
         loss.backward()
-        np.testing.assert_allclose(z.grad, (p - np.eye(3)[target]) / 4, rtol=0, atol=1e-12)
+        assert_allclose(z.grad, (p - np.eye(3)[target]) / 4, rtol=0, atol=1e-12)
 
 
 @given(logits=arrays((4, 3)), shift=st.integers(-100, 100))
@@ -44,8 +48,8 @@ def test_the_loss_does_not_see_a_shift(logits: np.ndarray, shift: int) -> None:
         assert other.item() == pytest.approx(loss.item(), abs=1e-12)
         loss.backward()
         other.backward()
-        np.testing.assert_allclose(other_z.grad, z.grad, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(z.grad.sum(axis=1), 0, atol=1e-12)
+        assert_allclose(other_z.grad, z.grad, rtol=0, atol=1e-12)
+        assert_allclose(z.grad.sum(axis=1), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -57,7 +61,7 @@ def test_the_loss_does_not_overflow(dtype: Any) -> None:
             assert loss.dtype == z.grad.dtype == dtype
             assert loss.item() == pytest.approx((0 + 2e4 + np.log(3)) / 3)
             expected = np.array([[0, 0, 0], [1, -1, 0], [1 / 3, 1 / 3, -2 / 3]]) / 3
-            np.testing.assert_allclose(z.grad, expected, atol=1e-6)
+            assert_allclose(z.grad, expected, atol=1e-6)
 
 
 def test_a_class_of_probability_zero_counts_for_nothing() -> None:
@@ -72,7 +76,7 @@ def test_one_class_has_nothing_to_lose() -> None:
     for loss, z in losses(np.ones((3, 1)), np.zeros(3, int)):
         loss.backward()
         assert loss.item() == 0
-        np.testing.assert_allclose(z.grad, 0, atol=1e-15)
+        assert_allclose(z.grad, 0, atol=1e-15)
 
 
 def test_the_gradient_scales_with_what_the_loss_counts() -> None:
@@ -82,7 +86,7 @@ def test_the_gradient_scales_with_what_the_loss_counts() -> None:
     ):
         loss.backward()
         (thrice * 3).backward()
-        np.testing.assert_allclose(other.grad, 3 * z.grad, rtol=1e-15)
+        assert_allclose(other.grad, 3 * z.grad, rtol=1e-15)
 
 
 # -------------------------------------------------------------------- decoder and loss in one
@@ -121,7 +125,7 @@ def test_in_one_or_in_two(rng: Any, N: int, H: int, V: int, bias: bool, scale: f
     expected.backward()
     for mine, other in zip(gradients(*one), gradients(*two), strict=True):
         if other is not None:
-            np.testing.assert_allclose(mine, other, rtol=0, atol=1e-12 * scale)
+            assert_allclose(mine, other, rtol=0, atol=1e-12 * scale)
 
 
 def test_single_precision_is_kept_and_is_close() -> None:
@@ -133,7 +137,7 @@ def test_single_precision_is_kept_and_is_close() -> None:
         F.linear_cross_entropy(*inputs, target).backward()
     for mine, exact in zip(gradients(*single), gradients(*double), strict=True):
         assert mine.dtype == np.float32
-        np.testing.assert_allclose(mine, exact, atol=1e-6)
+        assert_allclose(mine, exact, atol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])
@@ -147,7 +151,7 @@ def test_what_requires_no_gradient_gets_none(frozen: int) -> None:
         if i == frozen:
             assert other.grad is None
         else:
-            np.testing.assert_array_equal(x.grad, other.grad)
+            assert_array_equal(x.grad, other.grad)
 
 
 def test_losses_that_live_at_once_do_not_disturb_each_other() -> None:
@@ -167,11 +171,14 @@ def test_losses_that_live_at_once_do_not_disturb_each_other() -> None:
             living[i].backward()
         for inputs, wanted in zip(batches, expected, strict=True):
             for mine, gradient in zip(gradients(*inputs), wanted, strict=True):
-                np.testing.assert_array_equal(mine, gradient)
+                assert_array_equal(mine, gradient)
 
 
 def test_losses_in_two_threads_do_not_disturb_each_other() -> None:
+    name = current_backend()  # the choice is each thread's own
+
     def train(seed: int) -> list[np.ndarray | None]:
+        mg.use(name)
         rng = np.random.default_rng(seed)
         inputs = decoder(rng, 120, 16, 200, True)
         for _ in range(20):
@@ -183,7 +190,7 @@ def test_losses_in_two_threads_do_not_disturb_each_other() -> None:
         together = list(pool.map(train, range(4)))
     for one, other in zip(alone, together, strict=True):
         for mine, gradient in zip(one, other, strict=True):
-            np.testing.assert_array_equal(mine, gradient)
+            assert_array_equal(mine, gradient)
 
 
 def test_dtypes_that_differ_are_refused() -> None:

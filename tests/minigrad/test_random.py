@@ -11,10 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from helpers import leaf
+from on_both import assert_array_equal, host
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, random
+from minigrad.backend import current_backend
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 DRAWS: dict[str, Callable[[], np.ndarray]] = {
     "dropout": lambda: F.dropout(leaf(np.ones(50))).data,
@@ -34,8 +38,8 @@ def test_a_seed_repeats_every_draw(name: str) -> None:
     mg.manual_seed(7)
     first, second = DRAWS[name](), DRAWS[name]()
     mg.manual_seed(7)
-    np.testing.assert_array_equal(DRAWS[name](), first)
-    np.testing.assert_array_equal(DRAWS[name](), second)
+    assert_array_equal(DRAWS[name](), first)
+    assert_array_equal(DRAWS[name](), second)
     assert (first != second).any()
     mg.manual_seed(8)
     assert (DRAWS[name]() != first).any()
@@ -51,7 +55,7 @@ def test_other_generators_are_neither_asked_nor_moved(name: str) -> None:
     np.random.seed(1)
     python_random.seed(1)
     mg.manual_seed(7)
-    np.testing.assert_array_equal(DRAWS[name](), first)
+    assert_array_equal(DRAWS[name](), first)
     assert (np.random.random(), python_random.random()) == expected
 
 
@@ -63,7 +67,7 @@ def test_a_state_kept_as_text_goes_on_where_it_was(name: str) -> None:
     expected = DRAWS[name]()
     mg.manual_seed(8)
     random.set_state(json.loads(text))
-    np.testing.assert_array_equal(DRAWS[name](), expected)
+    assert_array_equal(DRAWS[name](), expected)
 
 
 def test_a_state_is_a_snapshot() -> None:
@@ -77,7 +81,10 @@ def test_each_thread_has_a_generator_of_its_own() -> None:
     """Two that draw in turn get what each would get alone."""
     meeting = threading.Barrier(2)
 
+    name = current_backend()  # the choice is each thread's own
+
     def draw(seed: int) -> list[np.ndarray]:
+        mg.use(name)
         mg.manual_seed(seed)
         draws = []
         for _ in range(20):
@@ -90,25 +97,25 @@ def test_each_thread_has_a_generator_of_its_own() -> None:
     mg.manual_seed(3)
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(draw, [1, 2]))
-    np.testing.assert_array_equal(random.normal((5,)), mine)
+    assert_array_equal(random.normal((5,)), mine)
     for seed, draws in zip([1, 2], together, strict=True):
         mg.manual_seed(seed)
         for drawn in draws:
-            np.testing.assert_array_equal(DRAWS["dropout"](), drawn)
+            assert_array_equal(DRAWS["dropout"](), drawn)
 
 
 def test_draws_have_the_range_and_the_dtype_asked_for() -> None:
-    drawn = random.uniform(-2.0, 3.0, (100, 100))
+    drawn = host(random.uniform(-2.0, 3.0, (100, 100)))
     assert drawn.dtype == np.float32
     assert -2 <= drawn.min() < -1.9
     assert 2.9 < drawn.max() <= 3
-    assert random.normal((100, 100)).std() == pytest.approx(1, abs=0.05)
+    assert host(random.normal((100, 100))).std() == pytest.approx(1, abs=0.05)
     mg.set_default_dtype(np.float64)
     assert random.uniform(0.0, 1.0, (2,)).dtype == random.normal((2,)).dtype == np.float64
 
 
 @pytest.mark.parametrize(("p", "kept"), [(0.0, 1.0), (0.25, 0.75), (1.0, 0.0)])
 def test_a_mask_keeps_the_share_that_is_not_dropped(p: float, kept: float) -> None:
-    mask = random.keep_mask((200, 100), p)
+    mask = host(random.keep_mask((200, 100), p))
     assert mask.dtype == bool
     assert mask.mean() == pytest.approx(kept, abs=0.02 if 0 < p < 1 else 0)

@@ -1,0 +1,213 @@
+"""The kernels of the GPU path: what a step computes for one element, in CUDA's C++.
+
+Each text says the same as the NumPy code that is named beside it, and `fused` calls it. A
+parameter's name stands for this element of an array; a `raw` array is indexed, and `i` is the
+number of this element. `T` is float or double.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from .backend import Array, array_module
+
+ENABLED = True  # False takes the plain path on a GPU too, operation by operation
+
+
+class Text(NamedTuple):
+    """In-parameters, out-parameters, and what to do for one element."""
+
+    given: str
+    written: str
+    operation: str
+
+
+FUNCTIONS = """
+template <typename T> __device__ T sigmoid(T x) { return T(0.5) + T(0.5) * tanh(T(0.5) * x); }
+
+// Output `k` of SplitMix64 (Steele et al. 2014), started at `start`; `random.keep_bits` in NumPy.
+__device__ bool kept(unsigned long long start, unsigned long long k, unsigned int threshold) {
+    unsigned long long z = start + (k + 1) * 0x9E3779B97F4A7C15ULL;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return ((z ^ (z >> 31)) >> 40) >= threshold;  // 24 bits, as a float32 has
+}
+"""
+
+# An element is one unit of one sequence, states are (H, B). zx, zh (G, H, B) hold the gates in
+# blocks of n = H·B elements, the bias b (G, H) in blocks of H = n / B. `gates` are zx overwritten.
+PRE = "int n = _ind.size(); auto pre = [&](int k) { return gates[i + k * n] + zh[i + k * n]; };"
+BIAS = "auto bias = [&](int k) { return b[i / B + k * (n / B)]; };"
+
+KERNELS: dict[str, Text] = {
+    # ---------------------------------------------------------------- cells.TanhRNN
+    "tanh_step": Text(
+        "raw T zh, raw T b, int32 B",
+        "raw T gates, T h",
+        f"{PRE} {BIAS} h = tanh(pre(0) + bias(0));",
+    ),
+    "tanh_step_backward": Text(
+        "T dout, T back, T h",
+        "raw T dz",
+        "dz[i] = (dout + back) * (1 - h * h);",
+    ),
+    # ---------------------------------------------------------------- cells.ReLURNN
+    "relu_step": Text(
+        "raw T zh, raw T b, int32 B",
+        "raw T gates, T h",
+        # A NaN goes through, as through NumPy's maximum.
+        f"{PRE} {BIAS} T z = pre(0) + bias(0); h = z <= 0 ? T(0) : z;",
+    ),
+    "relu_step_backward": Text(
+        "T dout, T back, T h",
+        "raw T dz",
+        "dz[i] = (dout + back) * T(h > 0);",
+    ),
+    # ---------------------------------------------------------------- cells.LSTM
+    "lstm_step": Text(
+        "raw T zh, raw T b, int32 B, T c_prev",
+        "raw T gates, T h, T c, T tanh_c",
+        f"""{PRE} {BIAS}
+        T in     = sigmoid(pre(0) + bias(0));
+        T forget = sigmoid(pre(1) + bias(1));
+        T g      = tanh(pre(2) + bias(2));
+        T out    = sigmoid(pre(3) + bias(3));
+        c = forget * c_prev + in * g;
+        tanh_c = tanh(c);
+        h = out * tanh_c;
+        gates[i] = in; gates[i + n] = forget; gates[i + 2 * n] = g; gates[i + 3 * n] = out;
+        """,
+    ),
+    "lstm_step_backward": Text(
+        "T dout, T back, raw T gates, T c_prev, T tanh_c",
+        "T dc, raw T dz",
+        """int n = _ind.size();
+        T in = gates[i], forget = gates[i + n], g = gates[i + 2 * n], out = gates[i + 3 * n];
+        T dh = dout + back;
+        dc += dh * out * (1 - tanh_c * tanh_c);
+        dz[i]         = dc * g * in * (1 - in);
+        dz[i + n]     = dc * c_prev * forget * (1 - forget);
+        dz[i + 2 * n] = dc * in * (1 - g * g);
+        dz[i + 3 * n] = dh * tanh_c * out * (1 - out);
+        dc *= forget;
+        """,
+    ),
+    # ---------------------------------------------------------------- cells.GRU
+    "gru_step": Text(
+        "raw T zh, raw T b, int32 B, T h_prev",
+        "raw T gates, T h, T nh",
+        f"""{PRE} {BIAS}
+        T r = sigmoid(pre(0) + bias(0));
+        T z = sigmoid(pre(1) + bias(1));
+        nh = zh[i + 2 * n] + bias(2);
+        T m = tanh(gates[i + 2 * n] + r * nh);
+        h = m + z * (h_prev - m);
+        gates[i] = r; gates[i + n] = z; gates[i + 2 * n] = m;
+        """,
+    ),
+    "gru_step_backward": Text(
+        "T dout, T back, raw T gates, T h_prev, T nh",
+        "T carried, raw T dzx, raw T dzh",
+        """int n = _ind.size();
+        T r = gates[i], z = gates[i + n], m = gates[i + 2 * n];
+        T dh = dout + back + carried;
+        T dm = dh * (1 - z) * (1 - m * m);
+        dzx[i]         = dzh[i]     = dm * nh * r * (1 - r);
+        dzx[i + n]     = dzh[i + n] = dh * (h_prev - m) * z * (1 - z);
+        dzx[i + 2 * n] = dm;
+        dzh[i + 2 * n] = dm * r;
+        carried = dh * z;
+        """,
+    ),
+    # ---------------------------------------------------------------- functional.dropout
+    "keep_mask": Text(
+        "uint64 start, uint32 threshold",
+        "bool keep",
+        "keep = kept(start, i, threshold);",
+    ),
+    "dropout": Text(
+        "T x, uint64 start, uint32 threshold, float64 scale",
+        "T y",
+        "y = kept(start, i, threshold) ? x * T(scale) : T(0);",
+    ),
+    # ---------------------------------------------------------------- loss.linear_cross_entropy
+    "exp_shifted": Text("T z, T top", "T e", "e = exp(z - top);"),
+    "row_losses": Text(
+        "raw T z, T top, T total, int64 target, int64 V",
+        "T loss",
+        "loss = log(total) + top - z[i * V + target];",
+    ),
+    "d_logits": Text(
+        "T e, T total, int64 target, T dy, int64 V, int64 N",
+        "T dz",
+        "dz = (e / total - T(i % V == target)) * dy / N;",
+    ),
+}
+
+
+def many(line: str, count: int) -> str:
+    """`line` for each of `count` tensors, {k} their number."""
+    return " ".join(line.format(k=k) for k in range(count))
+
+
+def names(declaration: str, count: int) -> str:
+    """Parameters for each of `count` tensors."""
+    return ", ".join(declaration.format(k=k) for k in range(count))
+
+
+def clip_scale(count: int) -> Text:
+    """optim.clip_grad_norm_: from each gradient's squared norm, the norm and the scale of all."""
+    return Text(
+        names("T square{k}", count) + ", float64 max_norm",
+        "T norm, T scale",
+        f"""norm = sqrt({" + ".join(f"square{k}" for k in range(count))});
+        T s = T(max_norm) / (norm + T(1e-6));
+        scale = s < 1 && isfinite(norm) ? s : T(1);
+        """,
+    )
+
+
+def scale_all(count: int) -> Text:
+    """optim.clip_grad_norm_: every gradient by one scale."""
+    return Text(
+        "raw T scale",
+        names("raw T g{k}", count),
+        many("if (i < g{k}.size()) g{k}[i] *= scale[0];", count),
+    )
+
+
+def sgd(count: int) -> Text:
+    """optim.SGD without momentum: every parameter by lr times its gradient."""
+    return Text(
+        names("raw T g{k}", count) + ", float64 lr",
+        names("raw T p{k}", count),
+        many("if (i < p{k}.size()) p{k}[i] -= T(lr) * g{k}[i];", count),
+    )
+
+
+FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
+
+
+def take(array: Array) -> bool:
+    """Whether kernels compute with this array: one of CuPy's, of floats or doubles."""
+    return available(array_module(array)) and array.dtype.itemsize >= 4
+
+
+def available(xp: ModuleType) -> bool:
+    """Whether this module compiles kernels: CuPy does, NumPy not."""
+    return ENABLED and _compiles(xp)
+
+
+@functools.cache
+def _compiles(xp: ModuleType) -> bool:
+    return hasattr(xp, "ElementwiseKernel")
+
+
+@functools.cache
+def kernel(xp: ModuleType, name: str, count: int | None = None) -> Any:
+    """A kernel of the table, or of a family for `count` tensors, to be called with arrays."""
+    text = KERNELS[name] if count is None else FAMILIES[name](count)
+    suffix = "" if count is None else f"_{count}"
+    return xp.ElementwiseKernel(*text, f"minigrad_{name}{suffix}", preamble=FUNCTIONS)

@@ -1,0 +1,8 @@
+"""Let the test files here import `static` and `steps`, which stand beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))

@@ -1,0 +1,121 @@
+"""What a training step costs on the device, counted; and that it is the step of NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fake_cupy
+import numpy as np
+import pytest
+from steps import B, T, counts_of_a_step, losses, made
+
+import minigrad as mg
+from lm.corpus import Corpus
+from lm.settings import Settings, build_model
+from lm.training import Trainer
+from minigrad import kernels, random
+
+needs_compiler = pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
+CELLS = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operation by operation, as without `fused`."""
+    monkeypatch.setattr(kernels, "ENABLED", False)
+
+
+@needs_compiler
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("rnn_type", CELLS)
+def test_a_step_keeps_to_the_budget(rnn_type: str, tied: bool, device: Any) -> None:
+    """Launches grow by 2 a time step, layer and direction; the rest is at most 80."""
+    mg.use("cupy")
+    whole, shorter = (counts_of_a_step(made(rnn_type, tied=tied), length) for length in (T, T - 1))
+    layers, directions = 2, 2
+    assert whole.launches - shorter.launches <= 2 * layers * directions
+    assert whole.launches - 2 * T * layers * directions <= 80
+    assert whole.syncs == 0
+    assert whole.uploads == 2  # the ids of the words, and of those that follow
+    assert whole.uploaded == 2 * T * B * 8
+
+
+def test_the_plain_path_costs_many_times_as_much(device: Any, plain: None) -> None:
+    mg.use("cupy")
+    whole, shorter = (counts_of_a_step(made(), length) for length in (T, T - 1))
+    assert whole.launches - shorter.launches > 15 * 2  # a step, of two layers, both ways
+    assert whole.syncs > 0
+
+
+@needs_compiler
+def test_one_wait_for_each_report(device: Any, tmp_path: Path) -> None:
+    """Of an epoch in which only the reports look at the loss, and its end."""
+    mg.use("cupy")
+    text = "the cat saw the dog and the dog saw the cat\n" * 60
+    corpus = Corpus.from_text(text, text, text)
+    settings = Settings(emsize=6, nhid=6, batch_size=4, bptt=7, epochs=1, backend="cupy")
+    model = build_model(settings, len(corpus.dictionary))
+    trainer = Trainer(model, corpus, settings, tmp_path / "m.safetensors", log_interval=5)
+    with fake_cupy.counted() as counts:
+        trainer.train_epoch()
+    reports = -(-trainer.batches // 5)
+    assert reports > 3
+    assert counts.syncs == reports
+
+
+@pytest.fixture
+def same_masks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """NumPy's path with the masks that the device draws."""
+
+    def twin(shape: tuple[int, ...], p: float, xp: Any) -> Any:
+        mask = random.keep_bits(shape, *random.counted_mask(p))
+        return mg.backend.place(mask, xp)
+
+    return lambda: monkeypatch.setattr(random, "keep_mask", twin)
+
+
+@pytest.mark.parametrize("rnn_type", CELLS)
+def test_a_run_by_the_plain_path_is_numpys_to_the_bit(
+    rnn_type: str, device: Any, plain: None, same_masks: Callable[[], None]
+) -> None:
+    same_masks()
+    steps = 200 if rnn_type == "LSTM" else 40
+    on_host = [loss.item() for loss in losses(made(rnn_type), steps)]
+    with mg.use("cupy"):
+        on_device = [loss.item() for loss in losses(made(rnn_type), steps)]
+    assert on_device == on_host
+    assert np.mean(on_host[-10:]) < np.mean(on_host[:10])
+
+
+@needs_compiler
+@pytest.mark.parametrize("rnn_type", CELLS)
+def test_a_run_by_the_kernels_is_numpys_to_rounding(
+    rnn_type: str, device: Any, same_masks: Callable[[], None]
+) -> None:
+    steps = 200 if rnn_type == "LSTM" else 40
+    with mg.use("cupy"):
+        on_device = [loss.item() for loss in losses(made(rnn_type), steps)]
+    same_masks()
+    on_host = [loss.item() for loss in losses(made(rnn_type), steps)]
+    np.testing.assert_allclose(on_device, on_host, rtol=0, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("rnn_type", "name"), list(zip(CELLS, ("LSTM", "GRU", "tanh RNN", "ReLU RNN"), strict=True))
+)
+def test_the_counts_in_the_docs_are_these(
+    rnn_type: str, name: str, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mg.use("cupy")
+    cells = [name]
+    for enabled in (False, True):
+        monkeypatch.setattr(kernels, "ENABLED", enabled)
+        whole, shorter = (counts_of_a_step(made(rnn_type), length) for length in (T, T - 1))
+        step = whole.launches - shorter.launches
+        rest = whole.launches - T * step
+        cells += [str(n) for n in (step, rest, whole.launches, whole.syncs, whole.uploads)]
+    text = (Path(__file__).parents[2] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    assert f"| {' | '.join(cells)} |" in text

@@ -1,0 +1,277 @@
+"""The kernels' texts, compiled by g++ and run on the processor, against the plain path."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fake_cupy
+import numpy as np
+import pytest
+from on_both import assert_allclose, assert_array_equal, here, host
+
+import minigrad as mg
+from minigrad import Tensor, cells, fused, gradcheck, kernels, nn, optim, random
+from minigrad import functional as F
+from minigrad.bptt import through_time, unrolled
+
+pytestmark = pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
+
+CELLS = (cells.TanhRNN, cells.ReLURNN, cells.LSTM, cells.GRU)
+each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)
+each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@pytest.fixture(autouse=True)
+def on_device(device: Any) -> None:
+    mg.use("cupy")
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Switches between the kernels and NumPy's operations one by one."""
+    return lambda on: monkeypatch.setattr(kernels, "ENABLED", not on)
+
+
+def leaf(array: np.ndarray, dtype: Any = np.float64) -> Tensor:
+    return mg.tensor(array.astype(dtype), requires_grad=True)
+
+
+def layer_inputs(cell: Any, T: int, B: int, I: int, H: int, dtype: Any = np.float64) -> list[Any]:
+    rng, G = np.random.default_rng(0), cell.gates
+    shapes = [(T, B, I), *[(B, H)] * cell.states, (G * H, I), (G * H, H), (G * H,), (G * H,)]
+    return [leaf(rng.uniform(-1, 1, shape), dtype) for shape in shapes]
+
+
+def run(one_layer: Any, cell: Any, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    x, *state = inputs[: 1 + cell.states]
+    return one_layer(cell, x, state, *inputs[1 + cell.states :])
+
+
+def values_and_gradients(one_layer: Any, cell: Any, inputs: list[Tensor]) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    outputs = run(one_layer, cell, inputs)
+    sum((y * here(rng.standard_normal(y.shape).astype(y.dtype))).sum() for y in outputs).backward()
+    found = [*(y.numpy() for y in outputs), *(host(x.grad) for x in inputs)]
+    for x in inputs:
+        x.zero_grad()
+    return found
+
+
+SIZES = [(1, 1, 1, 1), (5, 3, 2, 4), (4, 1, 3, 5), (3, 4, 2, 1)]
+
+
+@each_cell
+@each_dtype
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_fused_cell_is_the_plain_one(cell: Any, dtype: Any, sizes: Any, plain: Any) -> None:
+    inputs = layer_inputs(cell, *sizes, dtype)
+    mine = values_and_gradients(through_time, cell, inputs)
+    plain(True)
+    expected = values_and_gradients(through_time, cell, inputs)
+    by_tape = values_and_gradients(unrolled, cell, inputs)
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+    for a, b, c in zip(mine, expected, by_tape, strict=True):
+        assert a.dtype == dtype
+        assert_allclose(a, b, rtol=0, atol=tolerance)
+        assert_allclose(a, c, rtol=0, atol=tolerance)
+
+
+@each_cell
+def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
+    inputs = layer_inputs(cell, 3, 2, 2, 3)
+    if cell is cells.ReLURNN:  # clear of the kink
+        for x in inputs:
+            x.data = abs(x.data) + 0.1
+    assert gradcheck(lambda *xs: run(through_time, cell, list(xs)), inputs)
+
+
+@each_cell
+def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
+    inputs = layer_inputs(cell, 3, 2, 2, 3)
+    expected = values_and_gradients(through_time, cell, inputs)[-4:]
+    for x in inputs[: 1 + cell.states]:
+        x.requires_grad = False
+    outputs = run(through_time, cell, inputs)
+    rng = np.random.default_rng(1)
+    sum((y * here(rng.standard_normal(y.shape))).sum() for y in outputs).backward()
+    for x, gradient in zip(inputs[-4:], expected, strict=True):
+        assert_array_equal(x.grad, gradient)
+    assert all(x.grad is None for x in inputs[:-4])
+
+
+@pytest.mark.parametrize("value", [-1e4, 1e4])
+@each_cell
+def test_saturated_gates_do_not_overflow(cell: Any, value: float) -> None:
+    inputs = layer_inputs(cell, 2, 2, 2, 2, np.float32)
+    inputs[0].data.fill(value)
+    assert all(np.isfinite(a).all() for a in values_and_gradients(through_time, cell, inputs))
+
+
+def test_a_fifth_cell_takes_the_plain_path() -> None:
+    class Own(cells.TanhRNN):
+        pass
+
+    inputs = layer_inputs(Own, 3, 2, 2, 3)
+    assert not fused.covers(Own, inputs[0].data)
+    for a, b in zip(
+        values_and_gradients(through_time, Own, inputs),
+        values_and_gradients(through_time, cells.TanhRNN, inputs),
+        strict=True,
+    ):
+        assert_allclose(a, b, atol=1e-13)
+
+
+# -------------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 4), (2, 1, 300)])
+def test_a_mask_has_the_same_bits_in_numpy(shape: Any, p: float) -> None:
+    mg.manual_seed(3)
+    drawn = [host(random.keep_mask(shape, p, fake_cupy.module)) for _ in range(3)]
+    mg.manual_seed(3)
+    for mask in drawn:
+        np.testing.assert_array_equal(mask, random.keep_bits(shape, *random.counted_mask(p)))
+
+
+def test_splitmix64_is_the_published_one() -> None:
+    """The first outputs for the seed 1234567, as the reference implementation prints them."""
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    z = random._mixed(np.uint64(1234567) + np.arange(1, 6, dtype=np.uint64) * golden)
+    assert z.tolist() == [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+        16408922859458223821,
+    ]  # fmt: skip
+
+
+def test_masks_keep_their_share_and_differ() -> None:
+    masks = [host(random.keep_mask((200, 100), 0.3, fake_cupy.module)) for _ in range(4)]
+    for mask in masks:
+        assert mask.mean() == pytest.approx(0.7, abs=0.02)
+        neighbours = mask[:, 1:] & mask[:, :-1]
+        assert neighbours.mean() == pytest.approx(0.49, abs=0.02)
+    for a, b in itertools.combinations(masks, 2):
+        assert (a & b).mean() == pytest.approx(0.49, abs=0.02)
+
+
+@each_dtype
+def test_dropout_forgets_its_mask_and_finds_it_again(dtype: Any) -> None:
+    x = leaf(np.random.default_rng(0).standard_normal((6, 5, 4)), dtype)
+    mg.manual_seed(1)
+    y = F.dropout(x, 0.4)
+    mg.manual_seed(1)
+    keep = random.keep_bits(x.shape, *random.counted_mask(0.4))
+    assert y.dtype == dtype
+    assert_allclose(y.data, x.numpy() * keep / dtype(1 - 0.4), rtol=1e-6)
+    y.backward(np.ones(x.shape, dtype))
+    assert_allclose(x.grad, keep / dtype(1 - 0.4), rtol=1e-6)
+
+
+def test_dropout_has_the_gradient_of_finite_differences() -> None:
+    def seeded(x: Tensor) -> Tensor:
+        mg.manual_seed(1)
+        return F.dropout(x, 0.4)
+
+    assert gradcheck(seeded, [leaf(np.random.default_rng(0).standard_normal((4, 3)))])
+
+
+# -------------------------------------------------------------------- loss
+
+
+def decoder(dtype: Any, N: int = 7, H: int = 3, V: int = 5, bias: bool = True) -> list[Any]:
+    rng = np.random.default_rng(0)
+    shapes = [(N, H), (V, H), *[(V,)] * bias]
+    return [leaf(rng.standard_normal(shape), dtype) for shape in shapes] + [None] * (not bias)
+
+
+@each_dtype
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("ids", [np.int32, np.int64])
+def test_the_fused_loss_is_the_plain_one(dtype: Any, bias: bool, ids: Any, plain: Any) -> None:
+    inputs, target = decoder(dtype, bias=bias), np.array([0, 4, 2, 2, 0, 1, 2], ids)
+    results: Iterator[Any] = iter(())
+    found = []
+    for on in (False, True):
+        plain(on)
+        loss = F.linear_cross_entropy(*inputs, target)
+        (loss * 3).backward()
+        found.append([loss.numpy(), *(host(x.grad) for x in inputs if x is not None)])
+        for x in inputs:
+            if x is not None:
+                x.zero_grad()
+    results = zip(*found, strict=True)
+    for a, b in results:
+        assert a.dtype == dtype
+        assert_allclose(a, b, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-5)
+
+
+def test_the_fused_loss_has_the_gradient_of_finite_differences() -> None:
+    target = np.array([0, 4, 2, 2, 0, 1, 2])
+    inputs = decoder(np.float64)
+    assert gradcheck(lambda *xs: F.linear_cross_entropy(*xs, target), inputs)
+
+
+def test_the_fused_loss_does_not_overflow() -> None:
+    x, weight = leaf(np.array([[1e4, -1e4, 0]]), np.float32), mg.tensor(np.eye(3, dtype=np.float32))
+    loss = F.linear_cross_entropy(x, weight, None, np.array([1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(2e4)
+    assert_allclose(x.grad, [[1, -1, 0]], atol=1e-6)
+
+
+# -------------------------------------------------------------------- clipping and update
+
+
+@each_dtype
+@pytest.mark.parametrize("max_norm", [0.01, 1e6])
+@pytest.mark.parametrize("count", [1, 3, 40])  # of which a kernel takes 16
+def test_clipping_and_update_are_the_plain_ones(
+    dtype: Any, max_norm: float, count: int, plain: Any
+) -> None:
+    found = []
+    for on in (False, True):
+        plain(on)
+        rng = np.random.default_rng(0)
+        params = [leaf(rng.standard_normal((k % 5 + 1, 3)), dtype) for k in range(count)]
+        for p in params:
+            p.grad = here(rng.standard_normal(p.shape).astype(dtype))
+        norm = optim.clip_grad_norm_(params, max_norm)
+        optim.SGD(params, 0.5).step()
+        found.append([host(norm), *(host(a) for p in params for a in (p.data, p.grad))])
+    for a, b in zip(*found, strict=True):
+        assert_allclose(a, b, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_norm_that_is_no_number_leaves_the_gradients(bad: float) -> None:
+    x = leaf(np.ones(3))
+    x.grad = here(np.array([1.0, bad, 3.0]))
+    norm = optim.clip_grad_norm_([x], 0.25)
+    assert not np.isfinite(host(norm))
+    assert host(x.grad)[[0, 2]].tolist() == [1, 3]
+
+
+def test_parameters_of_two_dtypes_are_stepped_one_by_one() -> None:
+    params = [leaf(np.ones(2), np.float32), leaf(np.ones(2), np.float64)]
+    for p in params:
+        p.grad = here(np.ones(2, p.dtype))
+    optim.SGD(params, 0.5).step()
+    assert [p.numpy().tolist() for p in params] == [[0.5, 0.5]] * 2
+
+
+def test_a_layer_of_each_kind_learns() -> None:
+    """Through stacks, with dropout between the layers and both ways of a backward pass."""
+    x = mg.tensor(np.random.default_rng(0).standard_normal((5, 4, 3)).astype(np.float32))
+    for make in (nn.RNN, nn.LSTM, nn.GRU):
+        layer = make(3, 6, 2, dropout=0.1)
+        optimiser, losses = optim.SGD(layer.parameters(), 0.5), []
+        for _ in range(30):
+            optimiser.zero_grad()
+            error = layer(x)[0] - 0.3
+            loss = (error * error).mean()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.5 * losses[0]

@@ -1,0 +1,72 @@
+"""The self-test: what it prints, and that it fails where something is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fake_cupy
+import pytest
+
+import minigrad as mg
+from minigrad import backend, cells, kernels, selftest
+
+ALL = 15
+
+
+def test_all_is_well_on_numpy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert selftest.main(["--backend", "numpy", "--quick"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("```\nminigrad self-test, backend numpy")
+    assert out.endswith(f"{ALL} of {ALL} ok\n```\n")
+    assert "ms a step" in out
+    assert backend.current_backend() == "numpy"
+
+
+@pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
+def test_all_but_the_speed_is_well_on_the_device(
+    device: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "speed", lambda *_: "not measured on a fake")
+    assert selftest.main(["--backend", "cupy", "--quick"]) == 0
+    assert f"{ALL} of {ALL} ok" in capsys.readouterr().out
+    assert backend.current_backend() == "numpy"
+
+
+def test_a_wrong_derivative_is_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "speed", lambda *_: "")
+    right = cells.TanhRNN.local_derivatives
+    wrong = staticmethod(lambda *args: tuple(1.01 * d for d in right(*args)))
+    monkeypatch.setattr(cells.TanhRNN, "local_derivatives", wrong)
+    assert selftest.main(["--quick"]) == 1
+    out = capsys.readouterr().out
+    assert "gradients, tanh RNN  FAILED  GradcheckError" in out
+    assert "gradients, LSTM      ok" in out
+
+
+@pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
+def test_a_wrong_kernel_is_found(
+    device: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "speed", lambda *_: "")
+    text = kernels.KERNELS["gru_step"]
+    wrong = text._replace(operation=text.operation.replace("h_prev - m", "h_prev + m"))
+    monkeypatch.setitem(kernels.KERNELS, "gru_step", wrong)
+    kernels.kernel.cache_clear()
+    assert selftest.main(["--backend", "cupy", "--quick"]) == 1
+    kernels.kernel.cache_clear()
+    out = capsys.readouterr().out
+    assert "training, GRU        FAILED" in out
+    assert "training, LSTM       ok" in out
+
+
+def test_a_backend_that_cannot_be_used_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise mg.BackendError("backend 'cupy': no GPU")
+
+    monkeypatch.setattr(backend, "_load_cupy", missing)
+    assert selftest.main(["--backend", "cupy"]) == 2
+    assert capsys.readouterr().err == "error: backend 'cupy': no GPU\n"
