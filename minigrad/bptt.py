@@ -29,32 +29,10 @@ from . import functional as F
 from . import fused
 from .backend import Array, array_module
 from .cells import Cell
+from .layout import columns, rows, side_by_side, with_bias
 from .ops import stack, unbind
 from .tensor import Tensor, record_joint
 from .threads import Rows, by_rows
-
-
-def columns(x: Array) -> Array:
-    """(..., B, F) to (..., F, B): a copy with the batch along the last axis."""
-    return x.swapaxes(-1, -2).copy()
-
-
-rows = columns  # and back again: the same exchange of two axes
-
-
-def with_bias(z: Array, bias: Array) -> Array:
-    """columns(z + bias), in one go: z (T, B, F) and bias (F,) to (T, F, B)."""
-    xp = array_module(z)
-    T, B, F = z.shape
-    y = xp.empty((T, F, B), z.dtype)
-    by_rows(lambda t: xp.add(z[t].swapaxes(1, 2), bias[:, None], out=y[t]), y)
-    return y
-
-
-def side_by_side(x: Array) -> Array:
-    """The columns of all steps in one matrix: (T, F, B) to (F, T·B)."""
-    T, F, B = x.shape
-    return x.swapaxes(0, 1).reshape(F, T * B)
 
 
 def through_time(

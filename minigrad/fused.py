@@ -17,6 +17,7 @@ import numpy as np
 from . import cells
 from .backend import Array, array_module
 from .kernels import kernel, take
+from .layout import columns, rows, side_by_side, with_bias
 from .tensor import Tensor, record, record_joint
 
 CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
@@ -27,11 +28,6 @@ GROUP = 16
 def covers(cell: type[cells.Cell], array: Array) -> bool:
     """Whether `through_time` here can stand for that of `bptt`."""
     return cell in CELLS and take(array)
-
-
-def columns(x: Array) -> Array:
-    """(..., B, F) to (..., F, B) and back: a copy with the last two axes exchanged."""
-    return x.swapaxes(-1, -2).copy()
 
 
 def through_time(
@@ -49,7 +45,8 @@ def through_time(
     xp, dtype = array_module(x.data), x.dtype
     step = kernel(xp, f"{CELLS[cell]}_step")
 
-    gates = columns((x.data.reshape(T * B, I) @ W_ih.data.T + b_ih.data).reshape(T, B, G * H))
+    x_rows = x.data.reshape(T * B, I)
+    gates = with_bias((x_rows @ W_ih.data.T).reshape(T, B, G * H), b_ih.data)
     extra = xp.empty((T, cell.extra, H, B), dtype)
     states = [xp.empty((T + 1, H, B), dtype) for _ in state]
     for whole, first in zip(states, state, strict=True):
@@ -75,20 +72,20 @@ def through_time(
             xp.matmul(W.T, dzh[t], out=back)
         dstate = [back + carried[0]] if cell is cells.GRU else [back, *carried]
 
-        dzx_rows = columns(dzx).reshape(T * B, G * H)
-        dzh_rows = dzx_rows if cell.adds else columns(dzh).reshape(T * B, G * H)
-        h_prev = columns(h[:-1]).reshape(T * B, H)
+        dzx_wide = side_by_side(dzx)
+        dzh_wide = dzx_wide if cell.adds else side_by_side(dzh)
+        h_prev = side_by_side(h[:-1])
         return [
-            (dzx_rows @ W_ih.data).reshape(T, B, I) if x.requires_grad else None,
-            *(columns(d) if s.requires_grad else None for d, s in zip(dstate, state, strict=True)),
-            dzx_rows.T @ x.data.reshape(T * B, I),
-            dzh_rows.T @ h_prev,
-            dzx_rows.sum(axis=0),
-            dzh_rows.sum(axis=0),
+            (dzx_wide.T @ W_ih.data).reshape(T, B, I) if x.requires_grad else None,
+            *(rows(d) if s.requires_grad else None for d, s in zip(dstate, state, strict=True)),
+            dzx_wide @ x_rows,
+            dzh_wide @ h_prev.T,
+            dzx_wide.sum(axis=1),
+            dzh_wide.sum(axis=1),
         ]
 
     return record_joint(
-        [columns(h[1:]), *(columns(s[-1]) for s in states)],
+        [rows(h[1:]), *(rows(s[-1]) for s in states)],
         [x, *state, W_ih, W_hh, b_ih, b_hh],
         backward,
     )
