@@ -25,7 +25,7 @@ class Text(NamedTuple):
 
 
 FUNCTIONS = """
-template <typename T> __device__ T sigmoid(T x) { return T(0.5) + T(0.5) * tanh(T(0.5) * x); }
+template <typename T> __device__ T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 
 // Output `k` of SplitMix64 (Steele et al. 2014), started at `start`; `random.keep_bits` in NumPy.
 __device__ bool kept(unsigned long long start, unsigned long long k, unsigned int threshold) {
