@@ -132,7 +132,7 @@ def sealed(arrays: Mapping[str, Any], texts: Mapping[str, str]) -> bytearray:
     """The contents of a checkpoint file."""
     from safetensors.numpy import save
 
-    whole = {name: np.ascontiguousarray(_host(array)) for name, array in arrays.items()}
+    whole = {name: np.ascontiguousarray(to_host(array)) for name, array in arrays.items()}
     metadata = {"format": FORMAT, **texts, "sha256": UNSEALED}
     contents = bytearray(save(whole, metadata=metadata))
     start = contents.index(SEAL) + len(SEAL)
@@ -189,15 +189,10 @@ def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.nd
     for slot, value in state.items():
         texts[slot] = value
         if isinstance(value, list):
-            found = {i: _host(x) for i, x in enumerate(value) if hasattr(x, "shape")}
+            found = {i: to_host(x) for i, x in enumerate(value) if hasattr(x, "shape")}
             arrays |= {f"{slot}.{i}": x for i, x in found.items()}
             texts[slot] = [None if i in found else x for i, x in enumerate(value)]
     return texts, arrays
-
-
-def _host(x: Any) -> np.ndarray:
-    """An array, or the scalar that NumPy's arithmetic makes of one without axes."""
-    return np.asarray(x) if isinstance(x, np.generic) else to_host(x)
 
 
 def _joined(texts: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

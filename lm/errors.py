@@ -13,6 +13,8 @@ from typing import Any
 
 from minigrad import BackendError
 
+from .stopping import SIGNALS
+
 
 class UserError(Exception):
     """Something the user gave is wrong; the message is one line: what is wrong and what to do."""
@@ -59,7 +61,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def _handle_signals(how: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, how)
 
 

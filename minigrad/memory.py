@@ -24,8 +24,9 @@ class WorkArray:
 
     def __init__(self, shape: tuple[int, ...], like: Array) -> None:
         self._bytes = None
-        if not isinstance(like, np.ndarray):
-            self.array = array_module(like).empty(shape, like.dtype)
+        xp = array_module(like)
+        if xp is not np:
+            self.array = xp.empty(shape, like.dtype)
             return
         size = math.prod(shape) * like.dtype.itemsize
         self._bytes = _spare.pop() if _spare else np.empty(size, np.uint8)

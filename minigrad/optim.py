@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import fused
-from .backend import Array, array_module, to_host
+from .backend import Array, array_module, place
 from .tensor import Tensor
 from .threads import Rows, by_rows
 
@@ -23,10 +23,7 @@ def _copied(arrays: Iterable[Array | None]) -> list[Array | None]:
 
 def _beside(parameter: Tensor, array: Array | None) -> Array | None:
     """A copy of the array, on the backend where the parameter lives."""
-    if array is None:
-        return None
-    xp = array_module(parameter.data)
-    return xp.array(array if array_module(array) is xp else to_host(array))
+    return None if array is None else place(array, array_module(parameter.data)).copy()
 
 
 class Optimizer:

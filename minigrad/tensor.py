@@ -285,9 +285,7 @@ def tensor(x: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
         dtype = get_default_dtype()
     # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
     xp = current_module()
-    if hasattr(x, "dtype") and array_module(x) is not xp:
-        x = to_host(x)
-    return Tensor(xp.array(x, dtype=dtype), requires_grad)
+    return Tensor(xp.array(place(x, xp), dtype=dtype), requires_grad)
 
 
 def _as_array(x: Array) -> Array:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .backend import Array
+from .backend import Array, array_module
 
 Result = TypeVar("Result")
 Rows = slice | EllipsisType  # an index that selects rows of an array: some, or all
@@ -49,7 +49,10 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads do element-wise work: at first OMP_NUM_THREADS, or one a core."""
+    """How many threads do element-wise work.
+
+    At first OMP_NUM_THREADS or OPENBLAS_NUM_THREADS, or one a core.
+    """
     return _threads
 
 
@@ -68,7 +71,7 @@ def by_rows(work: Callable[[Rows], Result], array: Array) -> list[Result]:
     On a GPU, and for an array of one block, that is one call, work(...). `work` must treat every
     row by itself, and write nothing that another call reads.
     """
-    if array.size <= BLOCK or not isinstance(array, np.ndarray):
+    if array.size <= BLOCK or array_module(array) is not np:
         return [work(...)]
     N = len(array)
     rows = max(1, BLOCK * N // array.size)
