@@ -131,15 +131,14 @@ def dropout(
     check_probability("dropout", p)
     if not training or (p == 0 and mask is None):
         return input
+    xp, scale = array_module(input.data), 1 / (1 - p) if p < 1 else 0.0
     if mask is None:
-        axes, xp = [axis % input.ndim for axis in shared], array_module(input.data)
-        if not axes and kernels.take(input.data):  # on a GPU
-            return fused.dropout(input, *random.counted_mask(p), 1 / (1 - p) if p < 1 else 0.0)
-        mask = random.keep_mask(
-            tuple(1 if i in axes else n for i, n in enumerate(input.shape)), p, xp
-        )
-    keep = place(mask, array_module(input.data), bool)
-    scale = 1 / (1 - p) if p < 1 else 0.0
+        if not shared and kernels.take(input.data):  # on a GPU
+            return fused.dropout(input, *random.counted_mask(p), scale)
+        axes = [axis % input.ndim for axis in shared]
+        shape = tuple(1 if i in axes else n for i, n in enumerate(input.shape))
+        mask = random.keep_mask(shape, p, xp)
+    keep = place(mask, xp, bool)
     return mul(input, keep * input.dtype.type(scale))
 
 
