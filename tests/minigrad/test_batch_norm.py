@@ -144,3 +144,25 @@ def test_parameters_are_learned_and_running_estimates_are_buffers() -> None:
 def test_what_cannot_be_normalised_is_refused(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_eps_is_added_to_the_variance() -> None:
+    x = np.array([[1.0], [5.0]])  # mean 3, variance 4
+    assert_allclose(normalised(leaf(x), eps=5.0).data, [[-2 / 3], [2 / 3]], rtol=1e-12)
+
+
+def test_the_defaults_are_those_of_the_layer() -> None:
+    x = np.array([[1.0], [5.0]])
+    layer = nn.BatchNorm1d(1, init="ones").double()
+    mean, var = mg.tensor(np.zeros(1)), mg.tensor(np.ones(1))
+    y = F.batch_norm(leaf(x), mean, var, training=True)
+    assert_array_equal(y.data, layer(leaf(x)).data)
+    assert_array_equal(mean.data, layer.running_mean.data)
+    assert_array_equal(var.data, layer.running_var.data)
+
+
+@pytest.mark.parametrize("values", [(None, None), (0.0, None), (None, 1.0)])
+def test_evaluation_needs_both_estimates(values: Any) -> None:
+    estimates = [None if value is None else mg.tensor(np.full(1, value)) for value in values]
+    with pytest.raises(ValueError, match="running mean and variance"):
+        F.batch_norm(leaf(np.ones((2, 1))), *estimates)

@@ -132,3 +132,18 @@ def test_variational_dropout_between_recurrent_layers_is_the_same_at_every_step(
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="'sometimes'"):
         nn.LSTM(2, 3, dropout_kind="sometimes")
+
+
+@pytest.mark.parametrize("fn, shape", [(F.dropout1d, (20, 30, 2)), (F.dropout2d, (20, 30, 2, 2))])
+def test_maps_are_dropped_by_default_and_half_of_them(fn: Any, shape: Any) -> None:
+    mg.manual_seed(0)
+    y = fn(leaf(np.ones(shape))).numpy()
+    assert set(np.unique(y)) == {0.0, 2.0}
+    assert 0.4 < (y == 0).mean() < 0.6
+
+
+def test_shared_axes_may_be_counted_from_the_end() -> None:
+    mg.manual_seed(0)
+    y = F.dropout(leaf(np.ones((40, 3))), 0.5, shared=(-1,)).numpy()
+    assert_array_equal(y, np.repeat(y[:, :1], 3, axis=1))
+    assert set(np.unique(y)) == {0.0, 2.0}

@@ -378,3 +378,9 @@ def test_dropout_of_everything_is_zero_with_zero_gradient() -> None:
 def test_dropout_refuses_what_is_no_probability(p: float, training: bool) -> None:
     with pytest.raises(ValueError, match="probability"):
         F.dropout(leaf([1.0]), p, training)
+
+
+@pytest.mark.parametrize("fn", [F.softmax, lambda x: F.log_softmax(x).exp()])
+def test_softmax_is_along_the_last_axis_unless_said_otherwise(fn: Any) -> None:
+    x = leaf(np.random.default_rng(0).standard_normal((2, 3, 4)))
+    assert_allclose(fn(x).data.sum(axis=-1), 1, rtol=1e-12)

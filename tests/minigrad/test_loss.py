@@ -238,3 +238,9 @@ def losses_of(function: int, logits: np.ndarray, target: np.ndarray) -> Tensor:
 def test_an_unknown_reduction_is_refused() -> None:
     with pytest.raises(ValueError, match="'none'"):
         F.cross_entropy(leaf(np.eye(2)), np.array([0, 1]), reduction="none")
+
+
+def test_the_sum_is_as_many_means_as_there_are_rows() -> None:
+    logits, targets = leaf(np.eye(3, 4)), np.array([0, 3, 1])
+    mean = F.cross_entropy(logits, targets).item()
+    assert F.cross_entropy(logits, targets, reduction="sum").item() == pytest.approx(3 * mean)

@@ -12,7 +12,7 @@ import pytest
 from helpers import NONZERO, POSITIVE, arrays, assert_gradients_are_sound, distinct, leaves, shapes
 from hypothesis import given
 from hypothesis import strategies as st
-from on_both import assert_allclose, here
+from on_both import assert_allclose, assert_array_equal, here, host
 
 from minigrad import Tensor, gradcheck, ops
 from minigrad.backend import current_module
@@ -339,3 +339,18 @@ def test_a_gradient_of_a_shape_that_cannot_be_is_refused() -> None:
         (x,) = leaves([np.ones((2, 3))])
         with pytest.raises(RuntimeError, match="shape"):
             record(x.data.copy(), (x, wrong)).sum().backward()
+
+
+def test_slope_of_a_zero_exponent_at_a_zero_base_is_zero() -> None:
+    (p,) = leaves([np.array([0.0])])
+    ops.pow(here(np.array([0.0])), p).backward(here(np.array([1.0])))
+    assert_array_equal(p.grad, [0.0])
+
+
+def test_a_vector_times_stacked_matrices() -> None:
+    v, m = leaves([np.arange(4.0), np.arange(120.0).reshape(2, 3, 4, 5)])
+    assert_array_equal((v @ m).data, host(v.data) @ host(m.data))
+
+
+def test_a_sum_keeps_no_axes_unless_told() -> None:
+    assert ops.sum(leaves([np.ones((2, 3))])[0]).shape == ()
