@@ -1,11 +1,14 @@
 """Time the evaluation of one chunk: forward and loss, without dropout and without a graph.
 
-python benchmarks/evaluate.py --against torch
+    python benchmarks/evaluate.py --against torch
+
+`products` are its bare matrix products, as in train_step.py.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import harness
 import models
@@ -45,10 +48,7 @@ def theirs(args: argparse.Namespace) -> harness.Work:
 
 def main() -> None:
     args = harness.parser("Time the evaluation of one chunk.", batch_size=10, turns=30).parse()
-    contestants = {"minigrad": ours, "products": harness.Products(backward=False)}
-    if args.against:
-        contestants["torch"] = theirs
-    harness.report(harness.take_turns(contestants, args), args.bptt * args.batch_size)
+    harness.compare(args, ours, theirs, partial(harness.products, backward=False))
 
 
 if __name__ == "__main__":

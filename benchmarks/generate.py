@@ -1,6 +1,8 @@
 """Time the generation of text, one word at a time.
 
-python benchmarks/generate.py --against torch
+    python benchmarks/generate.py --against torch
+
+PyTorch's side is the loop of word_language_model's generate.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ def ours(args: argparse.Namespace) -> harness.Work:
 
 
 def theirs(args: argparse.Namespace) -> harness.Work:
-    """The loop of word_language_model's generate.py."""
     import torch
 
     model = models.theirs(args).eval()
@@ -41,10 +42,7 @@ def theirs(args: argparse.Namespace) -> harness.Work:
 
 def main() -> None:
     args = harness.parser("Time the generation of text.").parse()
-    contestants: dict[str, harness.Contestant] = {"minigrad": ours}
-    if args.against:
-        contestants["torch"] = theirs
-    harness.report(harness.take_turns(contestants, args, calls=3), WORDS)
+    harness.compare(args, ours, theirs, tokens=WORDS, calls=3)
 
 
 if __name__ == "__main__":

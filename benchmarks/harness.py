@@ -49,8 +49,25 @@ def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
     return p
 
 
+def compare(
+    args: argparse.Namespace,
+    ours: Contestant,
+    theirs: Contestant,
+    floor: Contestant | None = None,
+    tokens: int | None = None,
+    calls: int = 6,
+) -> None:
+    """Let them take turns and print the report; `tokens` in a call, or those of a chunk."""
+    contestants = {"minigrad": ours}
+    if floor is not None:
+        contestants["products"] = floor
+    if args.against:
+        contestants[args.against] = theirs
+    report(take_turns(contestants, args, calls), tokens or args.bptt * args.batch_size)
+
+
 def take_turns(
-    contestants: dict[str, Contestant], args: argparse.Namespace, calls: int = 6
+    contestants: dict[str, Contestant], args: argparse.Namespace, calls: int
 ) -> dict[str, list[float]]:
     """The seconds that one call of each took, turn by turn.
 
@@ -116,36 +133,31 @@ def machine() -> str:
     )
 
 
-class Products:
+def products(args: argparse.Namespace, backward: bool) -> Work:
     """The floor: the matrix products of a step and nothing else, in the forms minigrad uses."""
+    T, B, H, V = args.bptt, args.batch_size, args.nhid, args.words
+    G, N = GATES[args.model] * H, T * B
+    x, h, W_ih, W_hh, dz = _some((N, H), (H, B), (G, H), (G, H), (N, G))
+    zh, dzh, dh, decoder, logits = _some((G, B), (G, B), (H, B), (V, H), (N, V))
 
-    def __init__(self, backward: bool) -> None:
-        self.backward = backward
+    def work() -> None:
+        for _ in range(args.nlayers):
+            np.matmul(x, W_ih.T, out=dz)
+            for _ in range(T):
+                np.matmul(W_hh, h, out=zh)
+        np.matmul(x, decoder.T, out=logits)
+        if not backward:
+            return
+        logits @ decoder
+        logits.T @ x
+        for _ in range(args.nlayers):
+            for _ in range(T):
+                np.matmul(W_hh.T, dzh, out=dh)
+            dz @ W_ih
+            dz.T @ x
+            dz.T @ x
 
-    def __call__(self, args: argparse.Namespace) -> Work:
-        T, B, H, V = args.bptt, args.batch_size, args.nhid, args.words
-        G, N = GATES[args.model] * H, T * B
-        x, h, W_ih, W_hh, dz = _some((N, H), (H, B), (G, H), (G, H), (N, G))
-        zh, dzh, dh, decoder, logits = _some((G, B), (G, B), (H, B), (V, H), (N, V))
-
-        def work() -> None:
-            for _ in range(args.nlayers):
-                np.matmul(x, W_ih.T, out=dz)
-                for _ in range(T):
-                    np.matmul(W_hh, h, out=zh)
-            np.matmul(x, decoder.T, out=logits)
-            if not self.backward:
-                return
-            logits @ decoder
-            logits.T @ x
-            for _ in range(args.nlayers):
-                for _ in range(T):
-                    np.matmul(W_hh.T, dzh, out=dh)
-                dz @ W_ih
-                dz.T @ x
-                dz.T @ x
-
-        return work
+    return work
 
 
 def _some(*shapes: tuple[int, ...]) -> Sequence[np.ndarray]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import harness
 import models
@@ -48,10 +49,7 @@ def theirs(args: argparse.Namespace) -> harness.Work:
 
 def main() -> None:
     args = harness.parser("Time one training step.").parse()
-    contestants = {"minigrad": ours, "products": harness.Products(backward=True)}
-    if args.against:
-        contestants["torch"] = theirs
-    harness.report(harness.take_turns(contestants, args), args.bptt * args.batch_size)
+    harness.compare(args, ours, theirs, partial(harness.products, backward=True))
 
 
 if __name__ == "__main__":
