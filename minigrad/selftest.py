@@ -37,16 +37,16 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "ReLU RNN": partial(nn.RNN, nonlinearity="relu"),
 }
 TOLERANCE = 1e-3  # between the losses of two backends in float32, after many steps
-SIZES = {"small": (50, 8, 4, 5), "full": (10_000, 200, 20, 35)}  # words, units, columns, steps
+SIZES = {"small": (50, 8, 4, 5), "full": (10_000, 200, 20, 35)}  # classes, units, columns, steps
 
 
 class Model(nn.Module):
-    """A word language model: embedding, recurrent layers, decoder and loss."""
+    """Predicts the next of a sequence of ids: embedding, recurrent layers, decoder and loss."""
 
-    def __init__(self, kind: str, words: int, units: int, dropout: float = 0.0) -> None:
-        self.encoder = nn.Embedding(words, units)
+    def __init__(self, kind: str, classes: int, units: int, dropout: float = 0.0) -> None:
+        self.encoder = nn.Embedding(classes, units)
         self.rnn = LAYERS[kind](units, units, 2, dropout=dropout)
-        self.decoder = nn.Linear(units, words)
+        self.decoder = nn.Linear(units, classes)
 
     def loss(self, ids: np.ndarray, target: np.ndarray) -> Tensor:
         output, _ = self.rnn(self.encoder(ids))
@@ -82,10 +82,10 @@ def losses(kind: str, steps: int) -> list[float]:
     return [float(step().data) for _ in range(steps)]
 
 
-def training_step(model: Model, words: int, units: int, B: int, T: int) -> Callable[[], Tensor]:
+def training_step(model: Model, classes: int, units: int, B: int, T: int) -> Callable[[], Tensor]:
     """A function that takes one step and returns its loss, without waiting for the device."""
     optimizer = optim.SGD(model.parameters(), 1.0)
-    text = np.random.default_rng(1).integers(0, words, (T + 1, B))
+    text = np.random.default_rng(1).integers(0, classes, (T + 1, B))
 
     def step() -> Tensor:
         optimizer.zero_grad()
@@ -158,19 +158,19 @@ def milliseconds(step: Callable[[], Any], wait: Callable[[], object], repeats: i
 
 def speed(kind: str, size: str, repeats: int) -> str:
     """A training step in full, and PyTorch's."""
-    words, units, B, T = SIZES[size]
+    classes, units, B, T = SIZES[size]
     random.manual_seed(1)
-    model = Model(kind, words, units)
+    model = Model(kind, classes, units)
     array = model.decoder.weight.data
     xp = array_module(array)
     wait = (lambda: None) if xp is np else xp.cuda.Device().synchronize
     here = milliseconds(training_step(model, *SIZES[size]), wait, repeats)
-    sizes = f"{words:,} words, {units} units, {B} columns, {T} steps"
-    there = torchs(kind, words, units, B, T, xp is not np, repeats)
+    sizes = f"{classes:,} classes, {units} units, {B} columns, {T} steps"
+    there = torchs(kind, classes, units, B, T, xp is not np, repeats)
     return f"{here:.2f} ms a step ({sizes}); PyTorch {there}"
 
 
-def torchs(kind: str, words: int, units: int, B: int, T: int, gpu: bool, repeats: int) -> str:
+def torchs(kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repeats: int) -> str:
     """The same step in PyTorch: on a GPU, cuDNN's."""
     try:
         torch = importlib.import_module("torch")
@@ -180,10 +180,10 @@ def torchs(kind: str, words: int, units: int, B: int, T: int, gpu: bool, repeats
         return "finds no GPU"
     device = torch.device("cuda" if gpu else "cpu")
     layer = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}.get(kind, torch.nn.RNN)
-    encoder = torch.nn.Embedding(words, units).to(device)
-    rnn, decoder = layer(units, units, 2).to(device), torch.nn.Linear(units, words).to(device)
+    encoder = torch.nn.Embedding(classes, units).to(device)
+    rnn, decoder = layer(units, units, 2).to(device), torch.nn.Linear(units, classes).to(device)
     parameters = [*encoder.parameters(), *rnn.parameters(), *decoder.parameters()]
-    text = torch.randint(0, words, (T + 1, B))
+    text = torch.randint(0, classes, (T + 1, B))
 
     def step() -> None:
         for p in parameters:
