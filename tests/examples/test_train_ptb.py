@@ -189,8 +189,9 @@ def interrupt_at(process: subprocess.Popen[str], line: str) -> str:
             break
     else:
         pytest.fail(f"no line {line!r} in\n{out}")
-    rest, _ = process.communicate(timeout=120)
-    return out + rest
+    out += process.stdout.read()  # not `communicate`, which loses what the loop has read ahead
+    process.wait(timeout=120)
+    return out
 
 
 @pytest.fixture

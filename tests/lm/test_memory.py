@@ -19,6 +19,19 @@ from minigrad.optim import SGD
 
 STEPS = 2000
 
+
+def printed_by(program: str, *arguments: str) -> list[str]:
+    """The lines that a program prints, alone in a process, with one thread."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+
 PROGRAM = f"""if True:
     import gc, os
     import numpy as np
@@ -48,15 +61,7 @@ PROGRAM = f"""if True:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_memory_is_flat_over_2000_steps_without_the_garbage_collector() -> None:
-    output = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    half, end = (map(int, line.split()) for line in output.splitlines())
+    half, end = (map(int, line.split()) for line in printed_by(PROGRAM))
     objects_at_half, bytes_at_half = half
     objects_at_end, bytes_at_end = end
     # One graph kept would be some 100 objects and 50,000 bytes, and 1,000 times that here.
@@ -100,15 +105,7 @@ LONG_RUN = """if True:
 @pytest.mark.parametrize("steps", [2000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_memory_is_flat_over_a_whole_run(tmp_path: Path, steps: int) -> None:
     """With reports, checkpoints, metrics, validation, and the garbage collector as it is."""
-    output = subprocess.run(
-        [sys.executable, "-c", LONG_RUN, str(steps), str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    resident = [int(line) for line in output.splitlines()]
+    resident = [int(line) for line in printed_by(LONG_RUN, str(steps), str(tmp_path))]
     print(f"{steps} steps; resident megabytes:", [round(n / 1e6, 1) for n in resident])
     assert len(resident) >= 9
     # Both in the second epoch, when all has happened once. A graph kept at each step would be
