@@ -123,7 +123,7 @@ def dropout(draw: Draw) -> Case:
         return F.dropout(x, p)
 
     factor = seeded(leaf(np.ones(x.shape))).data
-    return Case(seeded, lambda torch: lambda x: x * torch.tensor(factor), [x])
+    return Case(seeded, lambda torch: lambda x: x * torch.tensor(host(factor)), [x])
 
 
 def dropout_without_chance(draw: Draw) -> Case:
@@ -148,7 +148,7 @@ def feature_dropout(name: str, dims: int) -> Any:
 
         factor = seeded(leaf(np.ones(x.shape))).data
         assert (factor == factor[(..., *[slice(1)] * (dims - 2))]).all()
-        return Case(seeded, lambda torch: lambda x: x * torch.tensor(factor), [x])
+        return Case(seeded, lambda torch: lambda x: x * torch.tensor(host(factor)), [x])
 
     return case
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_as_torch, assert_gradients_are_sound, generators, leaf, leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_both import assert_allclose, assert_array_equal, here, share_memory
+from on_both import assert_allclose, assert_array_equal, here, host, share_memory
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, nn
@@ -233,7 +233,7 @@ def test_values_and_gradients_are_pytorchs(name: str, data: st.DataObject) -> No
     if case.theirs is None:
         return
     theirs = case.theirs(torch).double().train(case.layer.training)
-    theirs.load_state_dict({k: torch.tensor(v) for k, v in case.layer.state_dict().items()})
+    theirs.load_state_dict({k: torch.tensor(host(v)) for k, v in case.layer.state_dict().items()})
     named = dict(theirs.named_parameters())
     pairs = [(parameter, named[name]) for name, parameter in case.layer.named_parameters()]
     assert len(pairs) == len(named)

@@ -48,7 +48,7 @@ def pulled(params: list[Tensor], rng: Any) -> None:
 def test_steps_are_pytorchs(name: str, rng: Any) -> None:
     torch = pytest.importorskip("torch")
     params = parameters(rng)
-    theirs = [torch.tensor(p.data, requires_grad=True) for p in params]
+    theirs = [torch.tensor(host(p.data), requires_grad=True) for p in params]
     kind, settings = OPTIMISERS[name]
     mine, other = make(name, params), getattr(torch.optim, kind)(theirs, **settings)
     for step in range(6):
@@ -81,7 +81,7 @@ def test_a_parameter_without_a_gradient_stays_as_it_is_and_so_does_its_history(n
         mine.step()
         other.step()
         for p, t in zip(params, theirs, strict=True):
-            assert p.data == pytest.approx(t.item(), abs=1e-12)
+            assert host(p.data) == pytest.approx(t.item(), abs=1e-12)
 
 
 @each_optimiser
@@ -184,7 +184,7 @@ def test_clipping_is_pytorchs(rng: Any, max_norm: float) -> None:
         t.grad = torch.tensor(g)
     expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
     norm, after = clipped(gradients, max_norm)
-    assert norm == pytest.approx(expected.item(), abs=1e-12)
+    assert host(norm) == pytest.approx(expected.item(), abs=1e-12)
     for mine, t in zip(after, theirs, strict=True):
         assert_allclose(mine, t.grad.numpy(), rtol=0, atol=1e-12)
 
