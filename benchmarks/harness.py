@@ -67,12 +67,12 @@ def compare(
 
 
 def take_turns(
-    contestants: dict[str, Contestant], args: argparse.Namespace, calls: int
+    contestants: dict[str, Contestant], args: argparse.Namespace, calls: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
     """The seconds that one call of each took, turn by turn.
 
     A turn is a few calls, of which the first two, whose data the others have driven from the
-    cache, do not count; its time is the median of the rest.
+    cache, do not count; its time is the median of the rest. The first turns warm up.
     """
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
@@ -80,11 +80,11 @@ def take_turns(
         pipes[name], theirs = spawn.Pipe()
         spawn.Process(target=_play, args=(contestant, args, calls, theirs), daemon=True).start()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(1 + args.turns):  # the first warms up
+    for turn in range(warm_up + args.turns):
         for name, pipe in pipes.items():
             pipe.send("your turn")
             took = pipe.recv()
-            if turn:
+            if turn >= warm_up:
                 seconds[name].append(took)
     for pipe in pipes.values():
         pipe.send(None)

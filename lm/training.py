@@ -173,20 +173,11 @@ class Trainer:
                     started = time.perf_counter()
                     self.train_epoch()
                     if not self.stop.requested:
-                        self._end_epoch(started)
+                        self.end_epoch(started)
             except BrokenPipeError:  # nobody reads the lines any more: keep what there is
                 self.saver.latest(self.checkpoint())
                 raise
-            state = self.checkpoint()
-            self.saver.latest(state, last=True)
-            if self.saver.kept_loss is None:  # stopped before anything was validated
-                self.saver.best(state, None)
-            self.model.load_state_dict(self.saver.best_model(state))
-            loss = evaluate(self.model, self.test_source, self.settings.bptt)
-            for observer in self.observers:
-                observer.end(loss)
-            self.saver.finish()
-        return loss
+            return self.test()
 
     def summary(self) -> str:
         """One line: what is trained."""
@@ -278,7 +269,7 @@ class Trainer:
         if self.fault is not None:
             raise self._diverged(self.fault)
 
-    def _end_epoch(self, started: float) -> None:
+    def end_epoch(self, started: float) -> None:
         """Validate; anneal the learning rate; save, and keep the model if it is the best."""
         settings, position = self.settings, self.position
         loss = evaluate(self.model, self.valid_source, settings.bptt)
@@ -299,6 +290,19 @@ class Trainer:
         state = self.checkpoint()
         self.saver.best(state, loss)
         self.saver.latest(state)
+
+    def test(self) -> float:
+        """Save the latest state for the last time; the test loss of the best model."""
+        state = self.checkpoint()
+        self.saver.latest(state, last=True)
+        if self.saver.kept_loss is None:  # stopped before anything was validated
+            self.saver.best(state, None)
+        self.model.load_state_dict(self.saver.best_model(state))
+        loss = evaluate(self.model, self.test_source, self.settings.bptt)
+        for observer in self.observers:
+            observer.end(loss)
+        self.saver.finish()
+        return loss
 
     # ---------------------------------------------------------------- checkpoints
 
