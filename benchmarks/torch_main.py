@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,7 +65,7 @@ def train(files: Sequence[Path], rnn_type: str, tied: bool, epochs: int) -> Iter
     valid, test = (batchify(split, EVAL_BATCH) for split in (corpus.valid, corpus.test))
     words, lr, best = len(corpus.word2idx), LR[rnn_type], math.inf
     model: Any = torch_model.RNNModel(rnn_type, words, SIZE, SIZE, LAYERS, DROPOUT, tied)
-    file = tempfile.TemporaryFile()
+    saved = io.BytesIO()
     yield
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
@@ -84,12 +84,12 @@ def train(files: Sequence[Path], rnn_type: str, tied: bool, epochs: int) -> Iter
         print(f"torch | end of epoch {epoch} | {seconds:.2f} s | valid ppl {math.exp(loss):.2f}")
         if loss < best:
             best = loss
-            file.seek(0)
-            torch.save(model.state_dict(), file)
+            saved = io.BytesIO()
+            torch.save(model.state_dict(), saved)
         else:
             lr /= 4.0
         yield
-    file.seek(0)
-    model.load_state_dict(torch.load(file))
+    saved.seek(0)
+    model.load_state_dict(torch.load(saved))
     print(f"torch | test ppl {math.exp(evaluate(model, test)):.2f}")
     yield
