@@ -16,9 +16,11 @@ from minigrad import Tensor
 # -------------------------------------------------------------------- drawing
 
 
-def shapes(min_dims: int = 0, max_dims: int = 3) -> st.SearchStrategy[tuple[int, ...]]:
-    """Small shapes, with axes of one element among them."""
-    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=1, max_side=3)
+def shapes(
+    min_dims: int = 0, max_dims: int = 3, min_side: int = 0
+) -> st.SearchStrategy[tuple[int, ...]]:
+    """Small shapes, with axes of one element and of none among them."""
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=3)
 
 
 def floats(low: float = -2.0, high: float = 2.0) -> st.SearchStrategy[float]:

@@ -50,8 +50,8 @@ def unary(name: str, elements: Any = None) -> Any:
 
 def along_axis(name: str) -> Any:
     def case(draw: Draw) -> Case:
-        x = draw(arrays(shapes(min_dims=1)))
-        axis = draw(st.integers(-x.ndim, x.ndim - 1))
+        x = draw(arrays(shapes(min_dims=1).filter(any)))
+        axis = draw(st.sampled_from([a for a in range(-x.ndim, x.ndim) if x.shape[a]]))
         return Case(
             lambda x: getattr(F, name)(x, dim=axis),
             lambda torch: lambda x: getattr(torch, name)(x, dim=axis),
@@ -161,7 +161,7 @@ def images(draw: Draw) -> np.ndarray:
 
 def batch_norm(draw: Draw) -> Case:
     """Of channels that vary, in training and not; PyTorch's momentum is the other share."""
-    C, rest = draw(SIDES), draw(shapes(max_dims=2))
+    C, rest = draw(SIDES), draw(shapes(max_dims=2, min_side=1))
     x = draw(distinct((3, C, *rest))) / 8
     mean, var = draw(arrays(C)), draw(arrays(C, POSITIVE))
     training, momentum = draw(st.booleans()), draw(st.floats(0, 1))

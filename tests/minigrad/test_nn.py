@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 SIZES = st.integers(1, 3)
+BATCHES = st.integers(0, 3)  # which may be empty, as the last of a data set
 
 
 class Case(NamedTuple):
@@ -47,6 +48,10 @@ def sized(draw: Draw, *shape: int) -> np.ndarray:
     return 2 * steps.reshape(shape) / size
 
 
+def some(draw: Draw, dims: int) -> np.ndarray:
+    return sized(draw, draw(BATCHES), *(draw(SIZES) for _ in range(dims - 1)))
+
+
 def spread(layer: nn.Module, draw: Draw) -> nn.Module:
     """Other weights than the first ones, biases of which may all be zero."""
     rng = draw(generators)
@@ -57,7 +62,7 @@ def spread(layer: nn.Module, draw: Draw) -> nn.Module:
 
 def linear(draw: Draw) -> Case:
     I, O, bias = draw(SIZES), draw(SIZES), draw(st.booleans())
-    lead = draw(st.lists(SIZES, max_size=2))
+    lead = draw(st.lists(BATCHES, max_size=2))
     return Case(
         spread(nn.Linear(I, O, bias=bias), draw),
         lambda torch: torch.nn.Linear(I, O, bias=bias),
@@ -67,7 +72,7 @@ def linear(draw: Draw) -> Case:
 
 def embedding(draw: Draw) -> Case:
     V, E = draw(SIZES), draw(SIZES)
-    ids = draw(generators).integers(0, V, draw(st.lists(SIZES, max_size=2)))
+    ids = draw(generators).integers(0, V, draw(st.lists(BATCHES, max_size=2)))
     return Case(
         spread(nn.Embedding(V, E), draw), lambda torch: torch.nn.Embedding(V, E), [np.array(ids)]
     )
@@ -77,7 +82,7 @@ def recurrent(name: str, **how: Any) -> Any:
     """Any number of layers, with a state and from zero; dropout only where it is off."""
 
     def case(draw: Draw) -> Case:
-        T, B, I, H = (draw(SIZES) for _ in range(4))
+        B, (T, I, H) = draw(BATCHES), (draw(SIZES) for _ in range(3))
         layers, bptt = draw(st.integers(1, 3)), draw(st.sampled_from(["manual", "autograd"]))
         dropout = draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0
         states = draw(st.sampled_from([0, 2 if name == "LSTM" else 1]))
@@ -93,7 +98,7 @@ def recurrent(name: str, **how: Any) -> Any:
 
 def cell(name: str, **how: Any) -> Any:
     def case(draw: Draw) -> Case:
-        B, I, H = (draw(SIZES) for _ in range(3))
+        B, I, H = draw(BATCHES), draw(SIZES), draw(SIZES)
         states = draw(st.sampled_from([0, 2 if name == "LSTMCell" else 1]))
         return Case(
             spread(getattr(nn, name)(I, H, **how), draw),
@@ -125,7 +130,7 @@ def batch_norm(dims: int) -> Any:
 
 
 def images(draw: Draw) -> np.ndarray:
-    return sized(draw, draw(SIZES), draw(SIZES), draw(st.integers(3, 5)), draw(st.integers(3, 5)))
+    return sized(draw, draw(BATCHES), draw(SIZES), draw(st.integers(3, 5)), draw(st.integers(3, 5)))
 
 
 def conv2d(draw: Draw) -> Case:
@@ -157,20 +162,20 @@ def sequential(draw: Draw) -> Case:
         lambda torch: torch.nn.Sequential(
             torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2)
         ),
-        [sized(draw, 2, 2)],
+        [sized(draw, draw(BATCHES), 2)],
     )
 
 
 def dropout(name: str, dims: int) -> Any:
     """Units dropped by chance, which PyTorch would not hit."""
-    return lambda draw: Case(getattr(nn, name)(0.4), None, [sized(draw, *[2] * dims)])
+    return lambda draw: Case(getattr(nn, name)(0.4), None, [some(draw, dims)])
 
 
 def certain_dropout(name: str, dims: int) -> Any:
     def case(draw: Draw) -> Case:
         p, training = draw(st.sampled_from([(0.0, True), (1.0, True), (0.4, False)]))
         layer = getattr(nn, name)(p).train(training)
-        return Case(layer, lambda torch: getattr(torch.nn, name)(p), [sized(draw, *[2] * dims)])
+        return Case(layer, lambda torch: getattr(torch.nn, name)(p), [some(draw, dims)])
 
     return case
 
