@@ -11,9 +11,11 @@ import argparse
 import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -63,45 +65,65 @@ def compare(
         contestants["products"] = floor
     if args.against:
         contestants[args.against] = theirs
-    report(take_turns(contestants, args, calls), tokens or args.bptt * args.batch_size)
+    seconds = take_turns(contestants, args, partial(seconds_of, calls))
+    report(seconds, tokens or args.bptt * args.batch_size)
+
+
+def seconds_of(calls: int, work: Work) -> float:
+    """The median time of a few calls.
+
+    The first two, whose data the other contestants have driven from the cache, do not count.
+    """
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:] or times)
+
+
+def peak_bytes(calls: int, work: Work) -> float:
+    """The largest memory that the process has had, after a few calls more."""
+    for _ in range(calls):
+        work()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts kilobytes
 
 
 def take_turns(
-    contestants: dict[str, Contestant], args: argparse.Namespace, calls: int, warm_up: int = 1
+    contestants: dict[str, Contestant],
+    args: argparse.Namespace,
+    measure: Callable[[Work], float],
+    warm_up: int = 1,
 ) -> dict[str, list[float]]:
-    """The seconds that one call of each took, turn by turn.
-
-    A turn is a few calls, of which the first two, whose data the others have driven from the
-    cache, do not count; its time is the median of the rest. The first turns warm up.
-    """
+    """What `measure` says of each contestant's work, turn by turn; the first turns warm up."""
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
     for name, contestant in contestants.items():
         pipes[name], theirs = spawn.Pipe()
-        spawn.Process(target=_play, args=(contestant, args, calls, theirs), daemon=True).start()
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        spawn.Process(target=_play, args=(contestant, args, measure, theirs), daemon=True).start()
+    results: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(warm_up + args.turns):
         for name, pipe in pipes.items():
             pipe.send("your turn")
-            took = pipe.recv()
+            measured = pipe.recv()
             if turn >= warm_up:
-                seconds[name].append(took)
+                results[name].append(measured)
     for pipe in pipes.values():
         pipe.send(None)
-    return seconds
+    return results
 
 
-def _play(contestant: Contestant, args: argparse.Namespace, calls: int, pipe: Connection) -> None:
+def _play(
+    contestant: Contestant,
+    args: argparse.Namespace,
+    measure: Callable[[Work], float],
+    pipe: Connection,
+) -> None:
     mg.set_num_threads(args.threads)
     with threadpool_limits(args.threads):
         work = contestant(args)
         while pipe.recv():
-            times = []
-            for _ in range(calls):
-                start = time.perf_counter()
-                work()
-                times.append(time.perf_counter() - start)
-            pipe.send(statistics.median(times[2:] or times))
+            pipe.send(measure(work))
 
 
 def ratio(seconds: dict[str, list[float]], a: str, b: str) -> float:

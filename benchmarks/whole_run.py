@@ -73,7 +73,7 @@ def main() -> None:
     args.files = [find_split(Path(args.data), split) for split in SPLITS]
     args.turns = args.epochs + 2  # reading the text is one, and so is the test
     contestants = {"minigrad": ours} | ({"torch": theirs} if args.against else {})
-    seconds = harness.take_turns(contestants, args, calls=1, warm_up=0)
+    seconds = harness.take_turns(contestants, args, partial(harness.seconds_of, 1), warm_up=0)
     print(harness.machine())
     for name, (reading, *epochs, test) in seconds.items():
         print(

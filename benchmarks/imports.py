@@ -1,0 +1,37 @@
+"""Time `import minigrad, lm` against `import torch`, each in a Python of its own.
+
+python benchmarks/imports.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+import harness
+
+MODULES = {"minigrad": "minigrad, lm", "torch": "torch"}
+PROGRAM = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+
+def seconds(modules: str) -> float:
+    command = [sys.executable, "-c", PROGRAM.format(modules)]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def main() -> None:
+    times: dict[str, list[float]] = {name: [] for name in MODULES}
+    for turn in range(11):
+        for name, modules in MODULES.items():
+            took = seconds(modules)
+            if turn:  # the first reads the files from the disk
+                times[name].append(took)
+    print(harness.machine())
+    for name, taken in times.items():
+        print(f"import {MODULES[name]:13} median {1000 * statistics.median(taken):7.1f} ms")
+    print(f"minigrad's time / torch's: {harness.ratio(times, 'minigrad', 'torch'):.3f}")
+
+
+if __name__ == "__main__":
+    main()
