@@ -113,6 +113,7 @@ def test_memory_is_flat_over_a_whole_run(tmp_path: Path, steps: int) -> None:
     assert resident[-1] - resident[5] < 2_000_000
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 @pytest.mark.parametrize("rnn_type", RNN_TYPES)
 def test_a_step_leaves_nothing_to_the_garbage_collector(rnn_type: str, bptt: str) -> None:
@@ -133,6 +134,7 @@ def test_a_step_leaves_nothing_to_the_garbage_collector(rnn_type: str, bptt: str
         gc.enable()
 
 
+@pytest.mark.usefixtures("backend")
 def test_the_graph_dies_with_its_last_reference() -> None:
     mg.manual_seed(0)
     model = RNNModel("LSTM", 20, 6, 6, 2)

@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,14 +178,11 @@ class ElementwiseKernel:
             lengths.append(array.size)
             arrays.append(array)
         run = compiled(self.source(types))
-        pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-        numbers = (_longs(shape), pointers, _longs(strides), _longs(lengths))
-        if run(ctypes.c_longlong(size), ndim, *numbers):
+        # Not ctypes' arrays: a type of one is garbage that only the collector frees.
+        pointers = [a.ctypes.data for a in arrays]
+        numbers = [np.array(n, np.int64) for n in (shape, pointers, strides, lengths)]
+        if run(ctypes.c_longlong(size), ndim, *(ctypes.c_void_p(n.ctypes.data) for n in numbers)):
             raise Undefined(f"{self.name}: an index outside of its raw array")
-
-
-def _longs(numbers: Sequence[int]) -> Any:
-    return (ctypes.c_longlong * max(len(numbers), 1))(*numbers)
 
 
 @functools.cache
