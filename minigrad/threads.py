@@ -7,14 +7,13 @@ What is computed does not depend on how many there are.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
 from types import EllipsisType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -73,19 +72,18 @@ def by_rows(work: Callable[[Rows], Result], array: Array) -> list[Result]:
     """
     if array.size <= BLOCK or array_module(array) is not np:
         return [work(...)]
-    N = len(array)
-    rows = max(1, BLOCK * N // array.size)
+    rows = max(1, BLOCK * len(array) // array.size)
+    blocks = [slice(start, start + rows) for start in range(0, len(array), rows)]
+    results: list[Any] = [None] * len(blocks)
+    todo = iter(range(len(blocks)))  # whoever is free takes the next: cores differ in speed
 
-    def share(start: int, stop: int) -> list[Result]:
-        return [work(slice(i, min(i + rows, stop))) for i in range(start, stop, rows)]
+    def share() -> None:
+        for i in todo:
+            results[i] = work(blocks[i])
 
-    bounds = [N * k // _threads for k in range(_threads + 1)]
     # In a copy of this thread's context, which holds what np.errstate has set.
-    others = [
-        _pool().submit(copy_context().run, share, start, stop)
-        for start, stop in itertools.pairwise(bounds[1:])
-    ]
-    results = share(bounds[0], bounds[1])
+    others = [_pool().submit(copy_context().run, share) for _ in range(_threads - 1)]
+    share()
     for other in others:
-        results += other.result()
+        other.result()
     return results
