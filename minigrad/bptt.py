@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from . import functional as F
 from . import fused
 from .backend import Array, array_module
@@ -56,8 +58,12 @@ def through_time(
     xp, dtype = array_module(x.data), x.dtype
     x_rows = x.data.reshape(T * B, I)
 
+    if cell.adds:  # only zx + zh counts: both biases can be added at once, before the walk
+        b_zx, b_zh = b_ih.data + b_hh.data, None
+    else:  # in full, which adds faster than a column
+        b_zx, b_zh = b_ih.data, xp.repeat(b_hh.data[:, None], B, axis=1)
     # All inputs projected in one product. `step` overwrites these with the gates.
-    gates = with_bias((x_rows @ W_ih.data.T).reshape(T, B, G * H), b_ih.data).reshape(T, G, H, B)
+    gates = with_bias((x_rows @ W_ih.data.T).reshape(T, B, G * H), b_zx).reshape(T, G, H, B)
     extra = xp.empty((T, cell.extra, H, B), dtype)
     states = [xp.empty((T + 1, H, B), dtype) for _ in state]
     for whole, first in zip(states, state, strict=True):
@@ -65,12 +71,13 @@ def through_time(
 
     zh = xp.empty((G, H, B), dtype)
     zh_flat = zh.reshape(G * H, B)
-    bias = xp.repeat(b_hh.data[:, None], B, axis=1)  # in full, which adds faster than a column
     at = list(zip(*states, strict=True))  # at[t] is the state before step t
-    for t in range(T):
-        xp.matmul(W_hh.data, at[t][0], out=zh_flat)
-        zh_flat += bias
-        cell.step(gates[t], zh, at[t], at[t + 1], extra[t])
+    with np.errstate(over="ignore"):  # of `logistic`
+        for t in range(T):
+            xp.matmul(W_hh.data, at[t][0], out=zh_flat)
+            if b_zh is not None:
+                zh_flat += b_zh
+            cell.step(gates[t], zh, at[t], at[t + 1], extra[t])
 
     def local_derivatives(steps: Rows) -> tuple[Array, ...]:
         previous, state = [s[:-1][steps] for s in states], [s[1:][steps] for s in states]

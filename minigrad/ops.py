@@ -122,17 +122,21 @@ def tanh(x: Any) -> Tensor:
 
 
 def logistic(x: Array, out: Array | None = None) -> Array:
-    """1 / (1 + exp(-x)) of an array."""
+    """1 / (1 + exp(-x)) of an array.
+
+    exp(-x) may become infinite, and 1/inf is 0, as it should: the caller silences the warning,
+    which costs more than a small array's arithmetic.
+    """
     xp = array_module(x)
-    with np.errstate(over="ignore"):  # exp(-x) may become infinite, and 1/inf is 0, as it should
-        y = xp.exp(xp.negative(x, out=out), out=out)
+    y = xp.exp(xp.negative(x, out=out), out=out)
     y += 1
     return xp.reciprocal(y, out=out)
 
 
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x))."""
-    y = logistic(raw(x))
+    with np.errstate(over="ignore"):
+        y = logistic(raw(x))
     return record(y, (x, lambda dy: dy * y * (1 - y)))
 
 
@@ -260,12 +264,17 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     return record_joint(
         [xp.stack(arrays, axis=axis)],
         tensors,
-        lambda dy: list(xp.moveaxis(dy, axis, 0)),
+        lambda dy: list(_in_front(dy, axis)),
     )[0]
+
+
+def _in_front(x: Array, axis: int) -> Array:
+    """x with one axis moved to the front."""
+    return x if axis == 0 else array_module(x).moveaxis(x, axis, 0)
 
 
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, which they lose."""
     xp = array_module(x.data)
-    parts = list(xp.moveaxis(x.data, axis, 0))
+    parts = list(_in_front(x.data, axis))
     return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)])
