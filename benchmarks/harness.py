@@ -161,6 +161,7 @@ def products(args: argparse.Namespace, backward: bool) -> Work:
     G, N = GATES[args.model] * H, T * B
     x, h, W_ih, W_hh, dz = _some((N, H), (H, B), (G, H), (G, H), (N, G))
     zh, dzh, dh, decoder, logits = _some((G, B), (G, B), (H, B), (V, H), (N, V))
+    W_hh_T = W_hh.T.copy()
 
     def work() -> None:
         for _ in range(args.nlayers):
@@ -174,7 +175,7 @@ def products(args: argparse.Namespace, backward: bool) -> Work:
         logits.T @ x
         for _ in range(args.nlayers):
             for _ in range(T):
-                np.matmul(W_hh.T, dzh, out=dh)
+                np.matmul(W_hh_T, dzh, out=dh)
             dz @ W_ih
             dz.T @ x
             dz.T @ x

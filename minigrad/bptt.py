@@ -91,22 +91,25 @@ def through_time(
         dout = columns(doutput)  # (T, H, B)
         dstate = [columns(d) for d in dlast]
         dh, through_weights = dstate[0], xp.empty((H, B), dtype)
+        W_hh_T = W_hh.data.T.copy()  # row by row in memory, as products take it fastest
         for t in reversed(range(T)):
             dh += dout[t]
             cell.step_backward(local[t], dstate, dzx[t], dzh[t])
-            dh += xp.matmul(W_hh.data.T, dzh[t].reshape(G * H, B), out=through_weights)
+            dh += xp.matmul(W_hh_T, dzh[t].reshape(G * H, B), out=through_weights)
 
         # One product over all steps for each weight.
         dzx_wide = side_by_side(dzx.reshape(T, G * H, B))
         dzh_wide = dzx_wide if cell.adds else side_by_side(dzh.reshape(T, G * H, B))
         h_prev = side_by_side(states[0][:-1])
+        db_ih = dzx_wide.sum(axis=1)
+        db_hh = db_ih.copy() if cell.adds else dzh_wide.sum(axis=1)
         return [
             (dzx_wide.T @ W_ih.data).reshape(T, B, I),
             *(rows(d) for d in dstate),
             dzx_wide @ x_rows,
             dzh_wide @ h_prev.T,
-            dzx_wide.sum(axis=1),
-            dzh_wide.sum(axis=1),
+            db_ih,
+            db_hh,
         ]
 
     return record_joint(

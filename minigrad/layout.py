@@ -7,7 +7,7 @@ the equations, each is a column: a step is (features, B).
 from __future__ import annotations
 
 from .backend import Array, array_module
-from .threads import by_rows
+from .threads import Rows, by_rows
 
 
 def columns(x: Array) -> Array:
@@ -30,4 +30,10 @@ def with_bias(z: Array, bias: Array) -> Array:
 def side_by_side(x: Array) -> Array:
     """The columns of all steps in one matrix: (T, F, B) to (F, T·B)."""
     T, F, B = x.shape
-    return x.swapaxes(0, 1).reshape(F, T * B)
+    y = array_module(x).empty((F, T, B), x.dtype)
+
+    def copy(f: Rows) -> None:
+        y[f] = x.swapaxes(0, 1)[f]
+
+    by_rows(copy, y)
+    return y.reshape(F, T * B)
