@@ -108,9 +108,12 @@ def current_module() -> ModuleType:
     return load(_state.name)
 
 
+NUMPYS = (np.ndarray, np.generic, int, float)  # a tuple made once: every operation asks
+
+
 def array_module(array: Array) -> ModuleType:
     """The module that `array` belongs to: NumPy or CuPy. Python's numbers are NumPy's."""
-    return np if isinstance(array, np.ndarray | np.generic | int | float) else _load_cupy()
+    return np if isinstance(array, NUMPYS) else _load_cupy()
 
 
 def to_host(array: Array) -> np.ndarray:
