@@ -34,7 +34,6 @@ from .cells import Cell
 from .layout import columns, rows, side_by_side, with_bias
 from .ops import stack, unbind
 from .tensor import Tensor, record_joint
-from .threads import Rows, by_rows
 
 
 def through_time(
@@ -79,13 +78,9 @@ def through_time(
                 zh_flat += b_zh
             cell.step(gates[t], zh, at[t], at[t + 1], extra[t])
 
-    def local_derivatives(steps: Rows) -> tuple[Array, ...]:
-        previous, state = [s[:-1][steps] for s in states], [s[1:][steps] for s in states]
-        return cell.local_derivatives(gates[steps], previous, state, extra[steps])
-
     def backward(doutput: Array, *dlast: Array) -> list[Array]:
-        blocks = by_rows(local_derivatives, gates)
-        local = [step for block in blocks for step in zip(*block, strict=True)]
+        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # each step
+        local = list(zip(*cell.local_derivatives(gates, before, after, extra), strict=True))
         dzx = xp.empty((T, G, H, B), dtype)
         dzh = dzx if cell.adds else xp.empty_like(dzx)
         dout = columns(doutput)  # (T, H, B)
