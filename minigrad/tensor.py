@@ -337,10 +337,12 @@ def _on_tape(
     node = Node(inputs, backward, values)
     if _mode.watch is not None:
         _mode.watch.forward(node, values)
-    results = tuple(Tensor(value, requires_grad=True) for value in values)
-    for output, result in enumerate(results):
+    results = []
+    for output, value in enumerate(values):
+        result = Tensor(value, requires_grad=True)
         result._node, result._output = node, output
-    return results
+        results.append(result)
+    return tuple(results)
 
 
 # -------------------------------------------------------------------- walking back
@@ -355,11 +357,10 @@ def _visit(
             "backward() a second time through a graph that the first has freed; "
             "keep it with backward(retain_graph=True)"
         )
-    some = next(dy for dy in d_outputs if dy is not None)
-    xp = array_module(some)
     for output, (shape, dtype) in enumerate(node.outputs):
         if d_outputs[output] is None:  # an output that the loss does not depend on
-            d_outputs[output] = xp.zeros(shape, dtype)
+            some = next(dy for dy in d_outputs if dy is not None)
+            d_outputs[output] = array_module(some).zeros(shape, dtype)
     inputs, d_inputs = node.inputs, node.backward(*d_outputs)
     if _mode.watch is not None:
         _mode.watch.backward(node, d_outputs, d_inputs)

@@ -318,6 +318,8 @@ def test_sigmoid_does_not_overflow(value: float) -> None:
 def test_chunk_refuses_parts_of_different_size() -> None:
     with pytest.raises(ValueError, match="equal"):
         ops.chunk(leaves([np.ones((2, 5))])[0], 2, axis=1)
+    with pytest.raises(ValueError, match="equal"):
+        ops.chunk(leaves([np.ones((2, 5))])[0], 0)
 
 
 def test_a_gradient_of_a_shape_that_cannot_be_is_refused() -> None:
