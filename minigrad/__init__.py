@@ -3,6 +3,9 @@
 from .process import keep_freed_memory  # first: it sets what NumPy reads when it is imported
 
 # isort: split
+from . import ops  # noqa: F401  (before `tensor`: a tensor's methods are these functions)
+
+# isort: split
 from . import functional, nn, optim
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use

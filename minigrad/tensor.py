@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .backend import Array, array_module, current_module, get_default_dtype, place, to_host
+from .methods import Methods
 
 if TYPE_CHECKING:
     from .anomaly import detect_anomaly
@@ -81,7 +82,7 @@ class Node:
         self.outputs = [(y.shape, y.dtype) for y in outputs]
 
 
-class Tensor:
+class Tensor(Methods):
     """An array with a gradient.
 
     data            the NumPy or CuPy array
@@ -92,7 +93,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
-    __array_ufunc__ = None  # so that `array * tensor` asks the tensor, not NumPy
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad and data.dtype.kind != "f":
@@ -120,10 +120,6 @@ class Tensor:
     @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
-
-    @property
-    def T(self) -> Tensor:
-        return ops.permute(self)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -190,87 +186,10 @@ class Tensor:
                     "the gradient with respect to it: backward(grad)"
                 )
             return xp.ones_like(self.data)
-        grad = place(ops.raw(grad), xp, self.dtype)
+        grad = place(grad.data if isinstance(grad, Tensor) else grad, xp, self.dtype)
         if grad.shape != self.shape:
             raise ValueError(f"backward(): grad has shape {grad.shape}, the tensor {self.shape}")
         return grad
-
-    # ---------------------------------------------------------------- operators and methods
-
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.mul(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.pow(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.pow(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.neg(self)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
-
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis, keepdims)
-
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis, keepdims)
-
-    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return ops.max(self, axis, keepdims)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape[0] if isinstance(shape[0], tuple | list) else shape)
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return ops.transpose(self, dim0, dim1)
-
-    def permute(self, *axes: Any) -> Tensor:
-        return ops.permute(self, axes[0] if isinstance(axes[0], tuple) else axes)
-
-    def exp(self) -> Tensor:
-        return ops.exp(self)
-
-    def log(self) -> Tensor:
-        return ops.log(self)
-
-    def tanh(self) -> Tensor:
-        return ops.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        return ops.sigmoid(self)
-
-    def relu(self) -> Tensor:
-        return ops.relu(self)
 
 
 def tensor(x: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
@@ -403,6 +322,3 @@ def _accumulate(leaf: Tensor, grad: Array) -> None:
 def _total(so_far: Array | None, dx: Array) -> Array:
     """The sum of two gradients, a new array: the old one may be in use elsewhere."""
     return dx if so_far is None else _as_array(so_far + dx)
-
-
-from . import ops  # noqa: E402  (the operators above are these functions, which need Tensor first)
