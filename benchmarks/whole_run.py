@@ -19,9 +19,9 @@ import numpy as np
 
 import minigrad as mg
 from lm.arguments import Parser, at_least_one
+from lm.console import run_command
 from lm.corpus import SPLITS, find_split
 from lm.datasets import load_corpus
-from lm.errors import run_command
 from lm.model import RNN_TYPES
 from lm.progress import Lines
 from lm.settings import Settings, build_model

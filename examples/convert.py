@@ -12,57 +12,8 @@ and nothing is ever unpickled. A state_dict has no vocabulary: it is made from t
 word_language_model does.
 """
 
-from __future__ import annotations
-
-import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
-
-from lm.arguments import Parser
-from lm.checkpoint import is_checkpoint, load_checkpoint, must_fit
-from lm.datasets import penn_treebank
-from lm.errors import run_command, show
-from lm.interchange import describe, matching_corpus, read_state_dict, write_state_dict
-from lm.model import RNN_TYPES
-from lm.progress import perplexity
-from lm.settings import build_model
-from lm.training import Trainer, evaluate
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parser().parse(argv)
-    if is_checkpoint(args.source):
-        write_state_dict(args.target, load_checkpoint(args.source))
-        show(f"| {args.target} holds the state_dict")
-    else:
-        from_pytorch(args.source, args.target, args.data, args.model)
-
-
-def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | None) -> None:
-    """Write the checkpoint of a run that begins with these weights, and test them."""
-    weights = read_state_dict(source)
-    settings = dataclasses.replace(describe(weights, source, rnn_type), data=data)
-    corpus = matching_corpus(data or penn_treebank(), len(weights["encoder.weight"]))
-    with must_fit(source):
-        model = build_model(settings, len(corpus.dictionary))
-        model.load_state_dict(weights)
-    trainer = Trainer(model, corpus, settings, target)
-    trainer.save(target)
-    loss = evaluate(model, trainer.test_source, settings.bptt)
-    show(
-        f"{trainer.summary()}",
-        f"| {target} holds the model | test loss {loss:5.2f} | test ppl {perplexity(loss):8.2f}",
-    )
-
-
-def parser() -> Parser:
-    p = Parser(description="Carry a model over from PyTorch's word_language_model, or back.")
-    p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
-    p.add_argument("target", type=Path, help="where the other of the two goes")
-    p.add_argument("--data", metavar="DIR", help="the text of a state_dict; else Penn Treebank")
-    p.add_argument("--model", choices=RNN_TYPES, help="needed to tell a tanh RNN from a ReLU one")
-    return p
-
+from lm.commands.convert import main
+from lm.console import run_command
 
 if __name__ == "__main__":
     run_command(main)

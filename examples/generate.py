@@ -3,55 +3,8 @@
 python examples/generate.py --checkpoint model.safetensors --words 200 --prompt "the company"
 """
 
-from __future__ import annotations
-
-import sys
-from collections.abc import Sequence
-
-import minigrad as mg
-from lm.arguments import Parser, at_least_one, positive, whole
-from lm.checkpoint import load_checkpoint, must_fit
-from lm.corpus import EOS, UNK, Dictionary
-from lm.errors import UserError, run_command, show
-from lm.sampling import as_text, generate
-from lm.settings import Settings, build_model
-from minigrad.backend import current_backend
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parser().parse(argv)
-    checkpoint = load_checkpoint(args.checkpoint)
-    dictionary = Dictionary(checkpoint.vocabulary)
-
-    mg.use(args.backend)
-    with must_fit(args.checkpoint):
-        model = build_model(Settings(**checkpoint.settings), len(dictionary))
-        model.load_state_dict(checkpoint.model)
-        dictionary.encode([EOS])  # which every text begins with
-
-    prompt = args.prompt.split()
-    unknown = [word for word in prompt if word not in dictionary.word2idx]
-    if unknown and UNK not in dictionary.word2idx:
-        raise UserError(f"not in the vocabulary, which has no {UNK}: {' '.join(unknown)}")
-    if unknown:
-        print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
-    mg.manual_seed(args.seed)
-    show(as_text([*prompt, *generate(model, dictionary, args.words, args.temperature, prompt)]))
-
-
-def parser() -> Parser:
-    p = Parser(description="Write text with a trained model.")
-    p.add_argument("--checkpoint", default="model.safetensors", metavar="FILE", help="the model")
-    p.add_argument("--words", type=at_least_one, default=200, help="how many to write")
-    p.add_argument("--temperature", type=positive, default=1.0,
-                   help="below 1 favours the likely words, above 1 the others")  # fmt: skip
-    p.add_argument("--seed", type=whole, default=1, help="the same seed gives the same text")
-    p.add_argument("--prompt", default="", help="words to begin with")
-    p.add_argument(
-        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
-    )
-    return p
-
+from lm.commands.generate import main
+from lm.console import run_command
 
 if __name__ == "__main__":
     run_command(main)

@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, probability, whole
-from lm.errors import UserError, run_command, show
+from lm.console import UserError, run_command, show
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.backend import current_backend

@@ -5,9 +5,9 @@ import minigrad  # noqa: F401  (first, since it sets what NumPy reads when it is
 # isort: split
 from .batches import batchify, get_batch
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .console import UserError
 from .corpus import Corpus, Dictionary
 from .datasets import load_corpus
-from .errors import UserError
 from .model import RNNModel, repackage_hidden
 from .sampling import generate
 from .settings import Settings, build_model

@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from .console import UserError
 from .corpus import UNK, Corpus
-from .errors import UserError
 from .prose import sentences
 
 BLOCK = 25  # lines

@@ -26,7 +26,7 @@ import numpy as np
 
 from minigrad.backend import to_host
 
-from .errors import UserError
+from .console import UserError
 from .files import replace_file
 
 PROGRAM = "minigrad-lm-"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UserError
+from .console import UserError
 
 SPLITS = ("train", "valid", "test")
 EOS = "<eos>"  # ends every line

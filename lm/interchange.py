@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .checkpoint import Checkpoint
+from .console import UserError
 from .corpus import Corpus, word_language_model_dictionary
-from .errors import UserError
 from .files import replace_file
 from .settings import Settings
 

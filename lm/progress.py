@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, show, warn
+from .console import UserError, show, warn
 
 RULE = "-" * 89
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .errors import UserError, warn
+from .console import UserError, warn
 from .files import try_to_write_beside
 from .settings import FREE
 

@@ -10,7 +10,7 @@ from typing import Any
 from minigrad.backend import current_backend
 from minigrad.random import uniform
 
-from .errors import UserError
+from .console import UserError
 from .model import RNNModel
 
 # The learning rates at which each cell trains with the other defaults. At the LSTM's 20 the

@@ -25,8 +25,8 @@ from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
 from .batches import batchify, count_batches, get_batch
 from .checkpoint import Checkpoint, save_checkpoint
+from .console import UserError
 from .corpus import Corpus
-from .errors import UserError
 from .model import Hidden, RNNModel, repackage_hidden
 from .progress import EpochEnd, Observer, Report
 from .saving import Every, Saver

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import minigrad as mg
-from lm.errors import one_line_errors
+from lm.console import one_line_errors
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

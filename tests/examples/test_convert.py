@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from lm.batches import batchify, get_batch
 from lm.checkpoint import load_checkpoint
+from lm.console import UserError
 from lm.corpus import Corpus, word_language_model_dictionary
-from lm.errors import UserError
 from lm.interchange import describe, matching_corpus, read_state_dict
 from lm.settings import Settings, build_model
 from lm.training import evaluate

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from lm.errors import one_line_errors
+from lm.console import one_line_errors
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 slow = pytest.mark.slow

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from lm.checkpoint import load_checkpoint
-from lm.errors import UserError
+from lm.console import UserError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 

@@ -257,7 +257,7 @@ def test_ctrl_c_before_training_is_one_line(
     def interrupted(data: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lm.datasets.load_corpus", interrupted)
+    monkeypatch.setattr("lm.commands.train.load_corpus", interrupted)
     assert "interrupted" in call("train_ptb", *train_options).error()
 
 

@@ -18,7 +18,7 @@ import lm.checkpoint
 import lm.files
 import minigrad as mg
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lm.errors import UserError
+from lm.console import UserError
 from lm.model import RNNModel
 from lm.training import train_step
 from minigrad.optim import SGD, Adam, Optimizer

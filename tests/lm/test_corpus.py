@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lm.console import UserError, one_line_errors
 from lm.corpus import EOS, UNK, Corpus, Dictionary, tokenise
-from lm.errors import UserError, one_line_errors
 from minigrad import BackendError
 
 TEXTS = {

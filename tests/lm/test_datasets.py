@@ -18,10 +18,10 @@ import pytest
 import lm.builtin
 import lm.datasets
 import lm.download
+from lm.console import UserError
 from lm.corpus import UNK, Corpus
 from lm.datasets import PTB_SHA256, builtin_corpus, load_corpus, penn_treebank
 from lm.download import DownloadError, download
-from lm.errors import UserError
 
 TEXTS = {
     "train": b"the cat sat on the mat\n" * 10_000,  # more than one chunk

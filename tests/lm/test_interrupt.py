@@ -16,8 +16,8 @@ import pytest
 import lm.training
 from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
+from lm.console import UserError
 from lm.corpus import Corpus
-from lm.errors import UserError
 from lm.training import Trainer, evaluate
 
 Make = Callable[..., Trainer]

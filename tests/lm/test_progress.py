@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from lm.errors import UserError
+from lm.console import UserError
 from lm.progress import Bar, EpochEnd, Lines, MetricsFile, Report, perplexity, watch
 
 

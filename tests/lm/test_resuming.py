@@ -15,8 +15,8 @@ import lm.saving
 import lm.training
 import minigrad as mg
 from lm.checkpoint import load_checkpoint
+from lm.console import UserError
 from lm.corpus import Corpus
-from lm.errors import UserError
 from lm.progress import Lines, Observer
 from lm.saving import Every
 from lm.training import Trainer, train_step

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from lm.errors import UserError
+from lm.console import UserError
 from lm.model import RNN_TYPES
 from lm.settings import DEFAULT_LR, FREE, PRESETS, Settings, build_model, choose
 

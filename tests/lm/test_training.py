@@ -16,8 +16,8 @@ import lm.training
 import minigrad as mg
 from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
+from lm.console import UserError
 from lm.corpus import Corpus
-from lm.errors import UserError
 from lm.model import RNN_TYPES, RNNModel
 from lm.progress import Lines
 from lm.training import Trainer, evaluate, train_step

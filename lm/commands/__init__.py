@@ -1,0 +1,1 @@
+"""What a person runs: `python -m lm train`, `generate`, `convert`; the examples call the same."""

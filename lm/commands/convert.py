@@ -1,0 +1,64 @@
+"""Carry a language model over from PyTorch's word_language_model, or back.
+
+python examples/convert.py torch.safetensors model.safetensors --data data/ptb
+python examples/convert.py model.safetensors torch.safetensors
+
+Which way is seen from the first file. In PyTorch, torch.safetensors is written and read with
+
+    safetensors.torch.save_model(model, "torch.safetensors")
+    model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))
+
+and nothing is ever unpickled. A state_dict has no vocabulary: it is made from the text again, as
+word_language_model does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..arguments import Parser
+from ..checkpoint import is_checkpoint, load_checkpoint, must_fit
+from ..console import show
+from ..datasets import penn_treebank
+from ..interchange import describe, matching_corpus, read_state_dict, write_state_dict
+from ..model import RNN_TYPES
+from ..progress import perplexity
+from ..settings import build_model
+from ..training import Trainer, evaluate
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse(argv)
+    if is_checkpoint(args.source):
+        write_state_dict(args.target, load_checkpoint(args.source))
+        show(f"| {args.target} holds the state_dict")
+    else:
+        from_pytorch(args.source, args.target, args.data, args.model)
+
+
+def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | None) -> None:
+    """Write the checkpoint of a run that begins with these weights, and test them."""
+    weights = read_state_dict(source)
+    settings = dataclasses.replace(describe(weights, source, rnn_type), data=data)
+    corpus = matching_corpus(data or penn_treebank(), len(weights["encoder.weight"]))
+    with must_fit(source):
+        model = build_model(settings, len(corpus.dictionary))
+        model.load_state_dict(weights)
+    trainer = Trainer(model, corpus, settings, target)
+    trainer.save(target)
+    loss = evaluate(model, trainer.test_source, settings.bptt)
+    show(
+        f"{trainer.summary()}",
+        f"| {target} holds the model | test loss {loss:5.2f} | test ppl {perplexity(loss):8.2f}",
+    )
+
+
+def parser() -> Parser:
+    p = Parser(description="Carry a model over from PyTorch's word_language_model, or back.")
+    p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
+    p.add_argument("target", type=Path, help="where the other of the two goes")
+    p.add_argument("--data", metavar="DIR", help="the text of a state_dict; else Penn Treebank")
+    p.add_argument("--model", choices=RNN_TYPES, help="needed to tell a tanh RNN from a ReLU one")
+    return p
