@@ -42,6 +42,7 @@ class RNNModel(nn.Module):
         nlayers: int,
         dropout: float = 0.5,
         tie_weights: bool = False,
+        *,
         bptt: str = "manual",
         dropout_kind: str = "standard",
     ) -> None:

@@ -112,8 +112,23 @@ NUMPYS = (np.ndarray, np.generic, int, float)  # a tuple made once: every operat
 
 
 def array_module(array: Array) -> ModuleType:
-    """The module that `array` belongs to: NumPy or CuPy. Python's numbers are NumPy's."""
-    return np if isinstance(array, NUMPYS) else _load_cupy()
+    """The module that `array` belongs to: NumPy or CuPy. Python's numbers are NumPy's.
+
+    Raises TypeError for what is no array.
+    """
+    if isinstance(array, NUMPYS):
+        return np
+    if not (hasattr(array, "get") and hasattr(array, "dtype")):  # as a CuPy array has
+        raise TypeError(f"expected a tensor, an array or a number, not a {type(array).__name__}")
+    return _load_cupy()
+
+
+def values(x: Any) -> Any:
+    """The values of a PyTorch tensor, on whatever device, as a NumPy array; all else as it is."""
+    if type(x).__module__.partition(".")[0] != "torch" or not hasattr(x, "detach"):
+        return x
+    x = x.detach().cpu()
+    return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
 
 
 def to_host(array: Array) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .backend import Array, array_module
-from .ops import same_dtype
+from .checks import same_dtype
 from .tensor import Tensor, record_joint
 
 
@@ -16,6 +16,7 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
+    *,
     momentum: float = 0.9,
     eps: float = 1e-5,
 ) -> Tensor:
@@ -44,6 +45,7 @@ def batch_norm(
         for running, batch in ((running_mean, mean), (running_var, var * (m / (m - 1)))):
             if running is not None:
                 running.data[...] = momentum * running.data + (1 - momentum) * batch
+                running.mark_changed()
     elif running_mean is None or running_var is None:
         raise ValueError("batch_norm: evaluation needs the running mean and variance")
     else:
@@ -77,4 +79,5 @@ def batch_norm(
         return gradients
 
     inputs = [input, *(p for p in (weight, bias) if p is not None)]
-    return record_joint([y], inputs, backward)[0]
+    saved = [] if weight is None else [weight]
+    return record_joint([y], inputs, backward, saved)[0]

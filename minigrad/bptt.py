@@ -111,6 +111,7 @@ def through_time(
         [rows(states[0][1:]), *(rows(s[-1]) for s in states)],
         [x, *state, W_ih, W_hh, b_ih, b_hh],
         backward,
+        saved=[x, W_ih, W_hh],
     )
 
 

@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from .backend import Array, array_module
-from .ops import same_dtype
+from .checks import check_tensor, same_dtype
 from .tensor import Tensor, record, record_joint
 
 Pair = int | tuple[int, int]
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """One number for both sides, or one for each."""
-    return value if isinstance(value, tuple) else (value, value)
+    """One number for both sides, or one for each (TypeError for anything else)."""
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(isinstance(n, int | np.integer) for n in both):
+        raise TypeError(
+            f"kernel size, stride and padding are a whole number or a pair of them, not {value!r}"
+        )
+    return both
 
 
 def _offsets(
@@ -67,6 +74,7 @@ def _cropped(x: Array, padding: tuple[int, int]) -> Array:
 
 
 def _check(layer: str, input: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    check_tensor(layer, input)
     if input.ndim != 4:
         raise ValueError(f"{layer}: the input must be (N, C, H, W), not {input.shape}")
     for side, k, s, p in zip(
@@ -118,7 +126,7 @@ def conv2d(
         return [dx, dW] if bias is None else [dx, dW, dy.sum(axis=(0, 2))]
 
     inputs = [input, weight] if bias is None else [input, weight, bias]
-    return record_joint([y.reshape(N, O, H, W)], inputs, backward)[0]
+    return record_joint([y.reshape(N, O, H, W)], inputs, backward, saved=[weight])[0]
 
 
 def max_pool2d(

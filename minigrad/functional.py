@@ -10,9 +10,10 @@ import math
 from . import fused, kernels, random
 from .backend import Array, array_module, place
 from .batch_norm import batch_norm
+from .checks import check_tensor, integers, same_dtype
 from .convolution import conv2d, max_pool2d
 from .loss import cross_entropy, linear_cross_entropy
-from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
+from .ops import exp, log, mul, relu, sigmoid, tanh
 from .tensor import Tensor, record
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis."""
+    check_tensor("softmax", input)
     x = input.data
     y = array_module(x).exp(x - x.max(axis=dim, keepdims=True))  # the shift prevents overflow
     y /= y.sum(axis=dim, keepdims=True)
@@ -50,6 +52,7 @@ def softmax(input: Tensor, dim: int = -1) -> Tensor:
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """x - log(sum(exp(x))) along an axis."""
+    check_tensor("log_softmax", input)
     xp = array_module(input.data)
     y = input.data - input.data.max(axis=dim, keepdims=True)
     y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
@@ -78,8 +81,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     return record(
         y,
-        (input, lambda dy: (flat(dy) @ W).reshape(input.shape)),
-        (weight, lambda dy: flat(dy).T @ x),
+        (input, lambda dy: (flat(dy) @ W).reshape(input.shape), weight),
+        (weight, lambda dy: flat(dy).T @ x, input),
         (bias, lambda dy: flat(dy).sum(axis=0)),
     )
 
@@ -88,9 +91,9 @@ def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
     """The rows of `weight` that `input` names.
 
     input: integers of any shape (...), weight (V, E); returns (..., E). Raises IndexError for an
-    id that is negative or not below V.
+    id that is negative or not below V, TypeError for ids that are not integers.
     """
-    ids = raw(input)  # the host's are checked there, before they are copied to a GPU
+    ids = integers("embedding", input)  # the host's are checked there, before a GPU gets them
     V, E = weight.shape
     if ids.size and not 0 <= ids.min() <= ids.max() < V:
         raise IndexError(f"embedding: ids from {ids.min()} to {ids.max()}, but there are {V} rows")
@@ -117,6 +120,7 @@ def dropout(
     input: Tensor,
     p: float = 0.5,
     training: bool = True,
+    *,
     mask: Array | None = None,
     shared: tuple[int, ...] = (),
 ) -> Tensor:
@@ -128,6 +132,7 @@ def dropout(
     variational dropout (Gal & Ghahramani 2016). `mask`, 1 to keep and 0 to drop, is drawn unless
     given; it must broadcast to the input. Raises ValueError for p outside [0, 1].
     """
+    check_tensor("dropout", input)
     check_probability("dropout", p)
     if not training or (p == 0 and mask is None):
         return input
@@ -143,18 +148,20 @@ def dropout(
 
 
 def dropout1d(
-    input: Tensor, p: float = 0.5, training: bool = True, mask: Array | None = None
+    input: Tensor, p: float = 0.5, training: bool = True, *, mask: Array | None = None
 ) -> Tensor:
     """Spatial dropout: whole feature maps of (N, C, L), one draw per sample and channel."""
+    check_tensor("dropout1d", input)
     if input.ndim != 3:
         raise ValueError(f"dropout1d: the input must be (N, C, L), not {input.shape}")
-    return dropout(input, p, training, mask, shared=(2,))
+    return dropout(input, p, training, mask=mask, shared=(2,))
 
 
 def dropout2d(
-    input: Tensor, p: float = 0.5, training: bool = True, mask: Array | None = None
+    input: Tensor, p: float = 0.5, training: bool = True, *, mask: Array | None = None
 ) -> Tensor:
     """Spatial dropout: whole feature maps of (N, C, H, W), one draw per sample and channel."""
+    check_tensor("dropout2d", input)
     if input.ndim != 4:
         raise ValueError(f"dropout2d: the input must be (N, C, H, W), not {input.shape}")
-    return dropout(input, p, training, mask, shared=(2, 3))
+    return dropout(input, p, training, mask=mask, shared=(2, 3))

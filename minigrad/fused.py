@@ -88,6 +88,7 @@ def through_time(
         [rows(h[1:]), *(rows(s[-1]) for s in states)],
         [x, *state, W_ih, W_hh, b_ih, b_hh],
         backward,
+        saved=[x, W_ih, W_hh],
     )
 
 
@@ -154,7 +155,7 @@ def linear_cross_entropy(
         return [dx, dW] if bias is None else [dx, dW, dz.sum(axis=0)]
 
     inputs = [input, weight] if bias is None else [input, weight, bias]
-    return record_joint([losses.mean()], inputs, backward)[0]
+    return record_joint([losses.mean()], inputs, backward, saved=[input, weight])[0]
 
 
 # -------------------------------------------------------------------- clipping and update

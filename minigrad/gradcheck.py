@@ -23,6 +23,7 @@ def gradcheck(
     eps: float = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-4,
+    *,
     fast_mode: bool = False,
 ) -> bool:
     """Compare the gradients of fn(*inputs) with central differences, in float64.
@@ -43,8 +44,8 @@ def gradcheck(
 
     `fn` must give the same outputs every time it is called: give dropout a mask. Returns True.
     Raises GradcheckError that names input, index, analytic and numeric value and the step, and
-    says if the function has a kink there; TypeError for inputs that are not float64; ValueError
-    if none requires a gradient.
+    says if the function has a kink there; TypeError for inputs that are not float64 or an output
+    that is no tensor; ValueError if no input requires a gradient or the outputs change.
     """
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
@@ -57,7 +58,12 @@ def gradcheck(
             )
 
     rng = np.random.default_rng(0)
-    outputs = _as_list(fn(*inputs))
+    outputs, again = _as_list(fn(*inputs)), _as_list(fn(*inputs))
+    if any(_differ(y, z) for y, z in zip(outputs, again, strict=True)):
+        raise ValueError(
+            "gradcheck: fn gives other outputs when called again with the same inputs; make it "
+            "repeatable, e.g. give dropout a mask"
+        )
     upstream = [array_module(y.data).asarray(rng.standard_normal(y.shape)) for y in outputs]
 
     magnitude = 0.0  # the largest that the terms of f have been, all together
@@ -89,7 +95,16 @@ def _as_list(outputs: Any) -> list[Tensor]:
     """The tensors of a possibly nested output, in order."""
     if isinstance(outputs, Tensor):
         return [outputs]
+    if not isinstance(outputs, tuple | list):
+        raise TypeError(
+            f"gradcheck: fn must return a tensor, or a tuple of them, not a "
+            f"{type(outputs).__name__}; compute with tensors all the way"
+        )
     return [y for part in outputs for y in _as_list(part)]
+
+
+def _differ(y: Tensor, z: Tensor) -> bool:
+    return not np.array_equal(to_host(y.data), to_host(z.data), equal_nan=True)
 
 
 def _gradients(

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from . import fused, kernels
 from .backend import Array, array_module, place
+from .checks import same_dtype
 from .memory import WorkArray
-from .ops import raw, same_dtype
+from .ops import raw
 from .tensor import Tensor, record, record_joint
 from .threads import Rows, by_rows
 
@@ -98,4 +99,5 @@ def linear_cross_entropy(
         return [dx, dW] if bias is None else [dx, dW, scale @ dz]
 
     inputs = [input, weight] if bias is None else [input, weight, bias]
-    return record_joint([(xp.log(total) - z_target).mean()], inputs, backward)[0]
+    loss = (xp.log(total) - z_target).mean()
+    return record_joint([loss], inputs, backward, saved=[input, weight])[0]

@@ -1,8 +1,8 @@
 """The primitives: each operation's value with its derivative beside it.
 
 `record(y, (x, dx), ...)` pairs every operand with the function that turns the gradient of the
-output, `dy`, into the gradient of that operand. Operands may be tensors, arrays or Python
-numbers; a Python number never changes a dtype.
+output, `dy`, into the gradient of that operand; behind it stand the operands whose values that
+function reads. Operands may be tensors, arrays or numbers; a number never changes a dtype.
 """
 
 from __future__ import annotations
@@ -22,18 +22,10 @@ Axis = int | tuple[int, ...] | None
 
 
 def raw(x: Any) -> Any:
-    """The array of a tensor; anything else as it is."""
-    return x.data if isinstance(x, Tensor) else x
-
-
-def same_dtype(layer: str, input: Tensor, *parameters: Tensor | None) -> None:
-    """Refuse a silent upcast: TypeError if a parameter's dtype differs from the input's."""
-    for parameter in parameters:
-        if parameter is not None and parameter.dtype != input.dtype:
-            raise TypeError(
-                f"{layer}: the input is {input.dtype} and the parameters are {parameter.dtype}; "
-                "convert one of them, e.g. model.float() or model.double()"
-            )
+    """The array of a tensor; a NumPy scalar as Python's number; anything else as it is."""
+    if isinstance(x, Tensor):
+        return x.data
+    return x.item() if isinstance(x, np.generic) else x
 
 
 # -------------------------------------------------------------------- arithmetic
@@ -52,14 +44,14 @@ def sub(a: Any, b: Any) -> Tensor:
 def mul(a: Any, b: Any) -> Tensor:
     """a · b, element by element."""
     x, z = raw(a), raw(b)
-    return record(x * z, (a, lambda dy: dy * z), (b, lambda dy: dy * x))
+    return record(x * z, (a, lambda dy: dy * z, b), (b, lambda dy: dy * x, a))
 
 
 def div(a: Any, b: Any) -> Tensor:
     """a / b, element by element."""
     x, z = raw(a), raw(b)
     y = x / z
-    return record(y, (a, lambda dy: dy / z), (b, lambda dy: -dy * y / z))
+    return record(y, (a, lambda dy: dy / z, b), (b, lambda dy: -dy * y / z, b))
 
 
 def neg(x: Any) -> Tensor:
@@ -82,7 +74,7 @@ def pow(a: Any, b: Any) -> Tensor:
     def d_base(dy: Array) -> Array:
         return dy * p * x ** (p - (p != 0))  # x⁰ is 1 everywhere: no slope, at 0 neither
 
-    return record(y, (a, d_base), (b, d_exponent))
+    return record(y, (a, d_base, a, b), (b, d_exponent, a))
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -96,8 +88,8 @@ def matmul(a: Any, b: Any) -> Tensor:
         return reshape(row, (*row.shape[:-2], row.shape[-1]))
     return record(
         x @ w,
-        (a, lambda dy: dy @ w.swapaxes(-1, -2)),
-        (b, lambda dy: x.swapaxes(-1, -2) @ dy),
+        (a, lambda dy: dy @ w.swapaxes(-1, -2), b),
+        (b, lambda dy: x.swapaxes(-1, -2) @ dy, a),
     )
 
 
@@ -112,7 +104,7 @@ def exp(x: Any) -> Tensor:
 
 def log(x: Any) -> Tensor:
     """The natural logarithm."""
-    return record(array_module(raw(x)).log(raw(x)), (x, lambda dy: dy / raw(x)))
+    return record(array_module(raw(x)).log(raw(x)), (x, lambda dy: dy / raw(x), x))
 
 
 def tanh(x: Any) -> Tensor:
@@ -186,7 +178,7 @@ def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
         ties = largest.sum(axis=axis, keepdims=True, dtype=dy.dtype)
         return _as_kept(dy, x.shape, axis) / ties * largest
 
-    return record(y if keepdims else y.squeeze(axis), (x, backward))
+    return record(y if keepdims else y.squeeze(axis), (x, backward, x))
 
 
 # -------------------------------------------------------------------- shape
@@ -235,7 +227,8 @@ def _index(i: Any, xp: ModuleType) -> Any:
     """One part of an index; lists and arrays where x lives, moved there once for both ways."""
     if isinstance(i, int | slice | type(...) | None):
         return i
-    return int(i) if isinstance(i, np.integer) else place(i, xp)
+    empty = isinstance(i, list | tuple) and not len(i)  # which NumPy takes for floats
+    return place(i, xp, np.int64 if empty else None)
 
 
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
@@ -245,7 +238,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     xp, n = array_module(x.data), x.shape[axis] // chunks
     before = [slice(None)] * (axis % x.ndim)
     parts = [x.data[(*before, slice(k * n, (k + 1) * n))] for k in range(chunks)]
-    return record_joint(parts, [x], lambda *d_parts: [xp.concatenate(d_parts, axis=axis)])
+    return record_joint(parts, [x], lambda *d_parts: [xp.concatenate(d_parts, axis=axis)], ())
 
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -257,6 +250,7 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
         [xp.concatenate(arrays, axis=axis)],
         tensors,
         lambda dy: xp.split(dy, ends[:-1], axis=axis),
+        saved=(),
     )[0]
 
 
@@ -268,6 +262,7 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
         [xp.stack(arrays, axis=axis)],
         tensors,
         lambda dy: list(_in_front(dy, axis)),
+        saved=(),
     )[0]
 
 
@@ -280,4 +275,4 @@ def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, which they lose."""
     xp = array_module(x.data)
     parts = list(_in_front(x.data, axis))
-    return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)])
+    return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)], ())

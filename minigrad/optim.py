@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 from . import fused
@@ -15,6 +17,33 @@ from .threads import Rows, by_rows
 def _unique(params: Iterable[Tensor]) -> list[Tensor]:
     """Each parameter once: a shared one must not be stepped or counted twice."""
     return list({id(p): p for p in params}.values())
+
+
+def _leaves(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, each once; raises TypeError or ValueError if they can't be optimised."""
+    if isinstance(params, Tensor):
+        raise TypeError(f"{optimizer}: params is a single tensor; give a list of tensors")
+    params = list(params)
+    if not params:
+        raise ValueError(
+            f"{optimizer}: no parameters to optimise; a generator, such as model.parameters(), "
+            "can be read only once"
+        )
+    for i, p in enumerate(params):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{optimizer}: parameter {i} is a {type(p).__name__}, not a tensor")
+        if not p.is_leaf:
+            raise ValueError(
+                f"{optimizer}: parameter {i} is the result of an operation; only leaf tensors, "
+                "which a graph begins with, can be optimised"
+            )
+    return _unique(params)
+
+
+def _check_not_negative(optimizer: str, **numbers: Any) -> None:
+    for name, value in numbers.items():
+        if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+            raise ValueError(f"{optimizer}: {name} must be a number from 0 on, not {value!r}")
 
 
 def _copied(arrays: Iterable[Array | None]) -> list[Array | None]:
@@ -30,12 +59,17 @@ class Optimizer:
     """The base of all optimisers: parameters, a learning rate, and arrays kept between steps.
 
     `lr` may be changed between steps. Parameters without a gradient are left alone.
+
+    Raises TypeError for parameters that are not tensors (or are a single one), ValueError for an
+    empty list, for tensors that are results of operations, and for a negative or infinite number.
     """
 
     slots: tuple[str, ...] = ()  # names of the arrays kept for each parameter
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        self.params = _unique(params)
+        name = type(self).__name__
+        self.params = _leaves(name, params)
+        _check_not_negative(name, lr=lr, weight_decay=weight_decay)
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = [0] * len(self.params)  # each parameter's own: it may lack a gradient
@@ -52,6 +86,7 @@ class Optimizer:
                 for arrays in self.kept.values():
                     arrays[i] = array_module(p.data).zeros_like(p.data)
             by_rows(functools.partial(self._move, i, p.data, p.grad), p.data)
+            p.mark_changed()
 
     def _move(self, i: int, data: Array, grad: Array, rows: Rows) -> None:
         p, g = data[rows], grad[rows]
@@ -81,23 +116,26 @@ class Optimizer:
 
         Raises ValueError if that was for another optimiser, or other parameters.
         """
-        for slot in self.slots:
+        if "lr" not in state:
+            raise ValueError(f"{type(self).__name__}: a state without lr is not an optimiser's")
+        for slot in ("steps", *self.slots):
             if len(state.get(slot, ())) != len(self.params):
                 raise ValueError(
-                    f"{type(self).__name__}: a state with {len(state.get(slot, ()))} arrays "
-                    f"of {slot}, for {len(self.params)} parameters"
+                    f"{type(self).__name__}: a state with {len(state.get(slot, ()))} entries "
+                    f"in {slot}, for {len(self.params)} parameters"
                 )
+        for slot in self.slots:
             for array, p in zip(state[slot], self.params, strict=True):
                 if array is not None and array.shape != p.shape:
                     raise ValueError(
                         f"{type(self).__name__}: {slot} of shape {array.shape} for a parameter "
                         f"of shape {p.shape}"
                     )
-        self.lr, self.steps = state["lr"], list(state["steps"])
-        self.kept = {
+        kept = {
             slot: [_beside(p, array) for array, p in zip(state[slot], self.params, strict=True)]
             for slot in self.slots
         }
+        self.lr, self.steps, self.kept = state["lr"], list(state["steps"]), kept
 
 
 class SGD(Optimizer):
@@ -108,8 +146,10 @@ class SGD(Optimizer):
         params: Iterable[Tensor],
         lr: float,
         momentum: float = 0.0,
+        *,
         weight_decay: float = 0.0,
     ) -> None:
+        _check_not_negative("SGD", momentum=momentum)
         self.slots = ("velocity",) if momentum else ()
         self.momentum = momentum
         super().__init__(params, lr, weight_decay)
@@ -123,6 +163,8 @@ class SGD(Optimizer):
             n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)
         ]
         fused.sgd(arrays[: len(params)], arrays[len(params) :], self.lr)
+        for p in params:
+            p.mark_changed()
 
     def update(self, g: Array, step: int, *kept: Array) -> Array:
         if not self.momentum:
@@ -151,6 +193,9 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, weight_decay)
+        _check_not_negative("Adam", eps=eps)
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"Adam: betas are two numbers from 0 to below 1, not {betas}")
         self.betas = betas
         self.eps = eps
 

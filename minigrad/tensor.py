@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .backend import Array, array_module, current_module, get_default_dtype, place, to_host
+from .backend import (
+    Array,
+    array_module,
+    current_module,
+    get_default_dtype,
+    place,
+    to_host,
+    values,
+)
 from .methods import Methods
 
 if TYPE_CHECKING:
@@ -62,24 +70,27 @@ class Node:
     """One recorded operation.
 
     `inputs` are the tensors that want a gradient; `backward` takes one gradient per output and
-    returns one per input (None for zero); `outputs` holds each output's shape and dtype.
-    `origin` says which operation it is, and is only set inside `detect_anomaly`.
+    returns one per input (None for zero); `outputs` holds each output's shape and dtype. `saved`
+    are the tensors (among other operands) whose values `backward` reads. `origin` says which
+    operation it is, and is only set inside `detect_anomaly`.
     """
 
-    __slots__ = ("age", "backward", "inputs", "origin", "outputs")
+    __slots__ = ("age", "backward", "inputs", "origin", "outputs", "saved")
     origin: str
-    _clock = itertools.count()
+    clock = itertools.count()  # counts the nodes, and the changes to tensors in place
 
     def __init__(
         self,
         inputs: Sequence[Tensor],
         backward: Callable[..., Sequence[Array | None]],
         outputs: Sequence[Array],
+        saved: Sequence[Any],
     ) -> None:
-        self.age = next(Node._clock)
+        self.age = next(Node.clock)
         self.inputs: Sequence[Tensor] | None = inputs
         self.backward: Callable[..., Sequence[Array | None]] | None = backward
         self.outputs = [(y.shape, y.dtype) for y in outputs]
+        self.saved = saved
 
 
 class Tensor(Methods):
@@ -92,7 +103,7 @@ class Tensor(Methods):
     Integer tensors can't require a gradient (TypeError).
     """
 
-    __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_changed", "_node", "_output", "data", "grad", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad and data.dtype.kind != "f":
@@ -102,6 +113,7 @@ class Tensor(Methods):
         self.requires_grad = requires_grad
         self._node: Node | None = None
         self._output = 0  # which of the node's outputs this is
+        self._changed = -1  # when `data` was last changed in place, on the nodes' clock
 
     # ---------------------------------------------------------------- looking at it
 
@@ -120,6 +132,11 @@ class Tensor(Methods):
     @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it: `backward` leaves its gradient in `.grad`."""
+        return self._node is None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -145,6 +162,14 @@ class Tensor(Methods):
     def zero_grad(self) -> None:
         """Forget the gradient."""
         self.grad = None
+
+    def mark_changed(self) -> None:
+        """Tell the tape that `data` was changed in place, as optimisers and `load_state_dict` do.
+
+        The derivative of an operation that has saved this tensor is then lost: `backward` through
+        it is a RuntimeError. (PyTorch: torch.autograd.graph.increment_version)
+        """
+        self._changed = next(Node.clock)
 
     def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf that this tensor depends on.
@@ -192,14 +217,13 @@ class Tensor(Methods):
         return grad
 
 
-def tensor(x: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+def tensor(x: Any, *, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     """A tensor on the current backend.
 
-    Python floats and lists of them take the default dtype (float32), arrays keep theirs, and
-    integers stay integers, which can't require a gradient (TypeError).
+    Python floats and lists of them take the default dtype (float32), arrays keep theirs, PyTorch's
+    too, and integers stay integers, which can't require a gradient (TypeError).
     """
-    if isinstance(x, Tensor):
-        x = x.data
+    x = x.data if isinstance(x, Tensor) else values(x)
     if dtype is None and not hasattr(x, "dtype") and np.asarray(x).dtype.kind == "f":
         dtype = get_default_dtype()
     # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
@@ -215,22 +239,25 @@ def _as_array(x: Array) -> Array:
 # -------------------------------------------------------------------- recording
 
 
-def record(value: Array, *operands: tuple[Any, Callable[[Array], Array]]) -> Tensor:
+def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
     """The result of an operation with one output.
 
-    Each operand comes with its derivative: a function from the gradient of the output to the
-    gradient of that operand. Only those of tensors that require a gradient are kept, and called.
-    Gradients are summed back over broadcast axes by the tape, so that no operation has to.
+    Each operand comes with its derivative, a function from the gradient of the output to the
+    gradient of that operand, and with the tensors whose values this function reads, if any:
+    (a, lambda dy: dy * b.data, b). Only the derivatives of tensors that require a gradient are
+    kept, and called. Gradients are summed back over broadcast axes by the tape, so that no
+    operation has to.
     """
     if _mode.grad_enabled:
-        tracked = [(x, dx) for x, dx in operands if isinstance(x, Tensor) and x.requires_grad]
+        tracked = [op for op in operands if isinstance(op[0], Tensor) and op[0].requires_grad]
         if tracked:
-            derivatives = [dx for _, dx in tracked]
+            derivatives = [op[1] for op in tracked]
+            saved = [x for op in tracked for x in op[2:]]
 
             def backward(dy: Array) -> list[Array]:
                 return [derivative(dy) for derivative in derivatives]
 
-            return _on_tape([value], [x for x, _ in tracked], backward)[0]
+            return _on_tape([value], [op[0] for op in tracked], backward, saved)[0]
     return Tensor(value)
 
 
@@ -238,13 +265,15 @@ def record_joint(
     values: Sequence[Array],
     inputs: Sequence[Tensor],
     backward: Callable[..., Sequence[Array | None]],
+    saved: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, ...]:
     """The results of an operation whose gradients are best computed together.
 
     `backward` takes one gradient per value and returns one per input, None where it is zero.
+    `saved` are the tensors whose values it reads: unless given, all inputs.
     """
     if _mode.grad_enabled and any(x.requires_grad for x in inputs):
-        return _on_tape(values, inputs, backward)
+        return _on_tape(values, inputs, backward, inputs if saved is None else saved)
     return tuple(Tensor(value) for value in values)
 
 
@@ -252,8 +281,9 @@ def _on_tape(
     values: Sequence[Array],
     inputs: Sequence[Tensor],
     backward: Callable[..., Sequence[Array | None]],
+    saved: Sequence[Any],
 ) -> tuple[Tensor, ...]:
-    node = Node(inputs, backward, values)
+    node = Node(inputs, backward, values, saved)
     if _mode.watch is not None:
         _mode.watch.forward(node, values)
     results = []
@@ -276,6 +306,13 @@ def _visit(
             "backward() a second time through a graph that the first has freed; "
             "keep it with backward(retain_graph=True)"
         )
+    for x in node.saved:
+        if isinstance(x, Tensor) and x._changed > node.age:
+            raise RuntimeError(
+                f"backward(): a tensor of shape {x.shape} was changed in place after an operation "
+                "had saved it (an optimiser's step and load_state_dict do that); call backward() "
+                "before, or compute the loss again"
+            )
     for output, (shape, dtype) in enumerate(node.outputs):
         if d_outputs[output] is None:  # an output that the loss does not depend on
             some = next(dy for dy in d_outputs if dy is not None)
@@ -285,6 +322,7 @@ def _visit(
         _mode.watch.backward(node, d_outputs, d_inputs)
     if not retain_graph:
         node.inputs = node.backward = None
+        node.saved = ()
     return [
         (x, _fit(dx, x))
         for x, dx in zip(inputs, d_inputs, strict=True)

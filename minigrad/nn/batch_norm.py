@@ -7,6 +7,7 @@ import numpy as np
 from .. import functional as F
 from .. import random
 from ..backend import current_module, get_default_dtype
+from ..checks import check_tensor
 from ..tensor import Tensor
 from .module import Module, Parameter
 
@@ -28,6 +29,7 @@ class BatchNorm(Module):
         self,
         num_features: int,
         eps: float = 1e-5,
+        *,
         momentum: float = 0.9,
         init: str = "uniform",
     ) -> None:
@@ -47,6 +49,7 @@ class BatchNorm(Module):
         self.momentum = momentum
 
     def forward(self, input: Tensor) -> Tensor:
+        check_tensor(type(self).__name__, input)
         if input.ndim not in self.dims or input.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: the input must have {self.num_features} channels along "
@@ -61,8 +64,8 @@ class BatchNorm(Module):
             self.weight,
             self.bias,
             self.training,
-            self.momentum,
-            self.eps,
+            momentum=self.momentum,
+            eps=self.eps,
         )
 
 

@@ -26,6 +26,7 @@ class Conv2d(Module):
         kernel_size: Pair,
         stride: Pair = 1,
         padding: Pair = 0,
+        *,
         bias: bool = True,
     ) -> None:
         kernel = pair(kernel_size)
@@ -39,8 +40,8 @@ class Conv2d(Module):
         self.bias: Any = None
         if bias:
             self.bias = Parameter(random.uniform(-bound, bound, (out_channels,)))
-        self.stride = stride
-        self.padding = padding
+        self.stride = pair(stride)
+        self.padding = pair(padding)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding)
@@ -50,9 +51,9 @@ class MaxPool2d(Module):
     """The largest value of each window of (N, C, H, W); the stride is the window's size."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.padding = padding
+        self.kernel_size = pair(kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(stride)
+        self.padding = pair(padding)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding)

@@ -21,7 +21,7 @@ class Dropout(Module):
         self.shared = shared
 
     def forward(self, input: Tensor, mask: Array | None = None) -> Tensor:
-        return F.dropout(input, self.p, self.training, mask, self.shared)
+        return F.dropout(input, self.p, self.training, mask=mask, shared=self.shared)
 
 
 class Dropout1d(Dropout):
@@ -31,7 +31,7 @@ class Dropout1d(Dropout):
         super().__init__(p)
 
     def forward(self, input: Tensor, mask: Array | None = None) -> Tensor:
-        return F.dropout1d(input, self.p, self.training, mask)
+        return F.dropout1d(input, self.p, self.training, mask=mask)
 
 
 class Dropout2d(Dropout):
@@ -41,4 +41,4 @@ class Dropout2d(Dropout):
         super().__init__(p)
 
     def forward(self, input: Tensor, mask: Array | None = None) -> Tensor:
-        return F.dropout2d(input, self.p, self.training, mask)
+        return F.dropout2d(input, self.p, self.training, mask=mask)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import Array, array_module, load, to_host
+from ..backend import Array, array_module, load, to_host, values
 from ..tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
@@ -26,6 +26,17 @@ class Module:
     """The base of all layers: parameters and other modules are found among its attributes."""
 
     training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to replace a parameter by something that would not be learned (TypeError)."""
+        replaced = isinstance(self.__dict__.get(name), Parameter)
+        if replaced and value is not None and not isinstance(value, Parameter):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a parameter and can't become a "
+                f"{type(value).__name__}; change its values with .data[...] = ..., or assign an "
+                "nn.Parameter or None"
+            )
+        super().__setattr__(name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module does."""
@@ -88,27 +99,34 @@ class Module:
         return {name: tensor.data for name, tensor in self._named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy values, arrays or tensors, into parameters and buffers, in their own dtype.
+        """Copy values into parameters and buffers, in their own dtype.
 
-        Raises ValueError that names every missing and unexpected entry (unless strict=False) and
-        every one of the wrong shape; nothing is then changed.
+        The values are arrays or tensors, PyTorch's too. Raises ValueError that names every missing
+        and unexpected entry (unless strict=False) and every one that is not of the right shape or
+        holds no numbers; nothing is then changed.
         """
         own = dict(self._named_tensors())
-        arrays = {name: v.data if isinstance(v, Tensor) else v for name, v in state.items()}
-        wrong = [
-            f"{name} has shape {tuple(array.shape)}, not {own[name].shape}"
-            for name, array in arrays.items()
-            if name in own and tuple(array.shape) != own[name].shape
-        ]
+        arrays: dict[str, np.ndarray] = {}
+        wrong = []
+        for name, value in state.items():
+            if name not in own:
+                continue
+            try:
+                arrays[name] = _numbers(value)
+            except TypeError as error:
+                wrong.append(f"{name} {error}")
+                continue
+            if arrays[name].shape != own[name].shape:
+                wrong.append(f"{name} has shape {arrays[name].shape}, not {own[name].shape}")
         if strict:
-            wrong += [f"{name} is missing" for name in own if name not in arrays]
-            wrong += [f"{name} is unexpected" for name in arrays if name not in own]
+            wrong += [f"{name} is missing" for name in own if name not in state]
+            wrong += [f"{name} is unexpected" for name in state if name not in own]
         if wrong:
             raise ValueError("load_state_dict: " + "; ".join(wrong))
         for name, array in arrays.items():
-            if name in own:
-                data = own[name].data
-                data[...] = array_module(data).asarray(to_host(array))
+            data = own[name].data
+            data[...] = array_module(data).asarray(array)
+            own[name].mark_changed()
 
     def float(self: Self) -> Self:
         """Convert every parameter to float32."""
@@ -131,6 +149,16 @@ class Module:
             tensor.data = change(tensor.data)
             tensor.grad = None
         return self
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An entry of a state_dict as a NumPy array; TypeError if it is none, or not of numbers."""
+    array = values(value.data if isinstance(value, Tensor) else value)
+    if not hasattr(array, "dtype"):
+        raise TypeError(f"is a {type(value).__name__}, not an array or a tensor")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"has dtype {array.dtype}, which can't be copied; convert it to float32")
+    return to_host(array)
 
 
 class Sequential(Module):

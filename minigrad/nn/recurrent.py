@@ -9,7 +9,8 @@ from .. import cells, random
 from .. import functional as F
 from ..backend import array_module
 from ..bptt import through_time, unrolled
-from ..ops import same_dtype, stack, unbind
+from ..checks import check_tensor, same_dtype
+from ..ops import stack, unbind
 from ..tensor import Tensor
 from .module import Module, Parameter
 
@@ -93,12 +94,14 @@ class Recurrent(Module):
         The state is a tensor (num_layers, B, H), for LSTM a pair (h, c) of them; without one it
         starts at zero. Raises ValueError for a shape, TypeError for a dtype that does not fit.
         """
+        check_tensor(type(self).__name__, input)
         if input.ndim != 3 or input.shape[0] < 1 or input.shape[2] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: the input must be (T, B, {self.input_size}) with T of "
                 f"at least 1, not {input.shape}"
             )
-        first = self._states(input, hidden)  # one tensor (num_layers, B, H) for each state
+        shape = (self.num_layers, input.shape[1], self.hidden_size)
+        first = _states(type(self).__name__, self.cell, hidden, input, shape)
         same_dtype(type(self).__name__, input, *self.weights(0), *first)
         one_layer = PASSES[self.bptt]
         last = []
@@ -108,21 +111,34 @@ class Recurrent(Module):
                 output = F.dropout(output, self.dropout, self.training, shared=self.dropout_shared)
             output, *end = one_layer(self.cell, output, state, *self.weights(layer))
             last.append(end)
-        stacked = tuple(stack(layers) for layers in zip(*last, strict=True))
-        return output, stacked[0] if len(stacked) == 1 else stacked
+        return output, _tensor_or_tuple([stack(layers) for layers in zip(*last, strict=True)])
 
-    def _states(self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
-        shape = (self.num_layers, input.shape[1], self.hidden_size)
-        if hidden is None:
-            xp = array_module(input.data)
-            return [Tensor(xp.zeros(shape, input.dtype)) for _ in range(self.cell.states)]
-        states = [hidden] if isinstance(hidden, Tensor) else list(hidden)
-        if len(states) != self.cell.states or any(s.shape != shape for s in states):
-            raise ValueError(
-                f"{type(self).__name__}: the hidden state must be {self.cell.states} of {shape}, "
-                f"not {[s.shape for s in states]}"
-            )
-        return states
+
+def _states(
+    layer: str,
+    cell: type[cells.Cell],
+    hidden: Tensor | Sequence[Tensor] | None,
+    input: Tensor,
+    shape: tuple[int, ...],
+) -> Sequence[Tensor]:
+    """The state as a list of tensors of this shape, zeros for None (ValueError for another)."""
+    if hidden is None:
+        zeros = array_module(input.data).zeros(shape, input.dtype)
+        return [Tensor(zeros)] * cell.states
+    states = [hidden] if isinstance(hidden, Tensor) else list(hidden)
+    for state in states:
+        check_tensor(f"{layer}, hidden state", state)
+    if len(states) != cell.states or any(s.shape != shape for s in states):
+        raise ValueError(
+            f"{layer}: the hidden state must be {cell.states} of {shape}, "
+            f"not {[s.shape for s in states]}"
+        )
+    return states
+
+
+def _tensor_or_tuple(states: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+    """A state as callers see it: a tensor, or where there are several a tuple of them."""
+    return states[0] if len(states) == 1 else tuple(states)
 
 
 class RNN(Recurrent):
@@ -134,6 +150,7 @@ class RNN(Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         nonlinearity: str = "tanh",
+        *,
         dropout: float = 0.0,
         bptt: str = "manual",
         dropout_kind: str = "standard",
@@ -150,6 +167,7 @@ class LSTM(Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        *,
         dropout: float = 0.0,
         bptt: str = "manual",
         dropout_kind: str = "standard",
@@ -167,6 +185,7 @@ class GRU(Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        *,
         dropout: float = 0.0,
         bptt: str = "manual",
         dropout_kind: str = "standard",
@@ -190,6 +209,7 @@ class RecurrentCell(Module):
                 f"input_size={input_size}, hidden_size={hidden_size}"
             )
         self.cell = cell
+        self.input_size = input_size
         self.hidden_size = hidden_size
         bound, gates = 1 / math.sqrt(hidden_size), cell.gates * hidden_size
         self.weight_ih = Parameter(random.uniform(-bound, bound, (gates, input_size)))
@@ -200,24 +220,26 @@ class RecurrentCell(Module):
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor | tuple[Tensor, ...]:
-        """input (B, input_size) and state (B, H), for LSTM a pair, to the next state."""
-        if hidden is None:
-            shape = (input.shape[0], self.hidden_size)
-            zeros = array_module(input.data).zeros(shape, input.dtype)
-            state: Sequence[Tensor] = [Tensor(zeros)] * self.cell.states
-        else:
-            state = [hidden] if isinstance(hidden, Tensor) else hidden
-        same_dtype(type(self).__name__, input, *state)
+        """input (B, input_size) and state (B, H), for LSTM a pair, to the next state.
+
+        Without a state it starts at zero. Raises ValueError for a shape, TypeError for a dtype
+        that does not fit.
+        """
+        name = type(self).__name__
+        check_tensor(name, input)
+        if input.ndim != 2 or input.shape[1] != self.input_size:
+            raise ValueError(f"{name}: the input must be (B, {self.input_size}), not {input.shape}")
+        state = _states(name, self.cell, hidden, input, (input.shape[0], self.hidden_size))
+        same_dtype(name, input, self.weight_ih, *state)
         zx = F.linear(input, self.weight_ih, self.bias_ih)
         zh = F.linear(state[0], self.weight_hh, self.bias_hh)
-        state = self.cell.equations(zx, zh, *state)
-        return state[0] if len(state) == 1 else tuple(state)
+        return _tensor_or_tuple(self.cell.equations(zx, zh, *state))
 
 
 class RNNCell(RecurrentCell):
     """One step of an RNN with tanh or ReLU."""
 
-    def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str = "tanh") -> None:
         super().__init__(_rnn_cell(nonlinearity), input_size, hidden_size)
 
 

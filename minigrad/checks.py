@@ -1,0 +1,43 @@
+"""What a layer or a loss checks of its arguments, with one sentence for what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, place, values
+from .tensor import Tensor
+
+
+def integers(layer: str, x: Any) -> Array:
+    """Ids, in a tensor, an array or lists, as an array of int64 (TypeError if not integers).
+
+    In a smaller type, what is computed from them could overflow.
+    """
+    ids = x.data if isinstance(x, Tensor) else values(x)
+    if not hasattr(ids, "dtype"):
+        ids = place(ids, np)
+    if ids.dtype.kind not in "iu" and ids.size:
+        raise TypeError(f"{layer}: ids must be integers, not {ids.dtype}")
+    return ids.astype(np.int64, copy=False)
+
+
+def check_tensor(layer: str, input: Any) -> None:
+    """TypeError for an input that is not a tensor."""
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"{layer}: the input must be a tensor, not a {type(input).__module__}."
+            f"{type(input).__name__}; make one with minigrad.tensor(x)"
+        )
+
+
+def same_dtype(layer: str, input: Tensor, *parameters: Tensor | None) -> None:
+    """Refuse a silent upcast: TypeError if a parameter's dtype differs from the input's."""
+    check_tensor(layer, input)
+    for parameter in parameters:
+        if parameter is not None and parameter.dtype != input.dtype:
+            raise TypeError(
+                f"{layer}: the input is {input.dtype} and the parameters are {parameter.dtype}; "
+                "convert one of them, e.g. model.float() or model.double()"
+            )
