@@ -13,6 +13,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,6 +39,7 @@ def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
     """The options of a workload: a language model of some size, and a batch."""
     p = Parser(description=description)
     p.add_argument("--against", choices=["torch"], help="take turns with PyTorch's CPU build")
+    p.add_argument("--before", metavar="FOLDER", help="take turns with minigrad in this checkout")
     p.add_argument("--model", choices=RNN_TYPES, default="LSTM")
     p.add_argument("--words", type=at_least_one, default=10_000, help="vocabulary")
     p.add_argument("--nhid", type=at_least_one, default=200, help="embedding and hidden units")
@@ -65,6 +67,8 @@ def compare(
         contestants["products"] = floor
     if args.against:
         contestants[args.against] = theirs
+    if args.before:
+        contestants["before"] = ours
     seconds = take_turns(contestants, args, partial(seconds_of, calls))
     report(seconds, tokens or args.bptt * args.batch_size)
 
@@ -95,12 +99,19 @@ def take_turns(
     measure: Callable[[Work], float],
     warm_up: int = 1,
 ) -> dict[str, list[float]]:
-    """What `measure` says of each contestant's work, turn by turn; the first turns warm up."""
+    """What `measure` says of each contestant's work, turn by turn; the first turns warm up.
+
+    The contestant "before" imports minigrad and lm from the checkout in `args.before`.
+    """
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
     for name, contestant in contestants.items():
         pipes[name], theirs = spawn.Pipe()
+        path = sys.path.copy()
+        if name == "before":  # a spawned process gets this list as it is now
+            sys.path.insert(0, args.before)
         spawn.Process(target=_play, args=(contestant, args, measure, theirs), daemon=True).start()
+        sys.path[:] = path
     results: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(warm_up + args.turns):
         for name, pipe in pipes.items():

@@ -71,6 +71,7 @@ class RNNModel(nn.Module):
         """Embedding and decoder uniform in ±0.1, the decoder's bias zero."""
         for weight in (self.encoder.weight, self.decoder.weight):
             weight.data[...] = uniform(-0.1, 0.1, weight.shape)
+            weight.mark_changed()
         self.decoder.bias.data.fill(0)
 
     def init_hidden(self, batch_size: int) -> Hidden:

@@ -213,13 +213,14 @@ def _scale(array: Array, factor: Array, rows: Rows) -> None:
     array[rows] *= factor
 
 
-def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Array:
+def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array:
     """Scale all gradients, in place, so that together their norm is at most max_norm.
 
     Returns the total norm before clipping, a scalar array. Where it is infinite or NaN no scale
     can mend it: the gradients stay as they are, and the norm returned says so. (Pascanu et al.
     2013, algorithm 1)
     """
+    params = [params] if isinstance(params, Tensor) else params
     grads = [p.grad for p in _unique(params) if p.grad is not None]
     if not grads:
         return 0.0

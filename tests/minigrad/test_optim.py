@@ -233,3 +233,11 @@ def test_scalars_are_clipped_too() -> None:
 def test_no_gradients_have_no_norm() -> None:
     assert optim.clip_grad_norm_([leaf([1.0])], 1.0) == 0
     assert optim.clip_grad_norm_([], 1.0) == 0
+
+
+def test_clipping_takes_a_single_tensor_too() -> None:
+    """Its rows, which have no gradient of their own, were taken for the parameters."""
+    w = leaf([3.0, 4.0])
+    w.grad = w.data.copy()
+    assert float(optim.clip_grad_norm_(w, 1.0)) == 5.0
+    assert_allclose(w.grad, [0.6, 0.8], rtol=1e-5)
