@@ -79,7 +79,9 @@ class RNNModel(nn.Module):
         shape = (self.nlayers, batch_size, self.nhid)
         weight = self.decoder.weight.data
         xp = array_module(weight)
-        states = tuple(Tensor(xp.zeros(shape, weight.dtype)) for _ in range(self.rnn.cell.states))
+        states = tuple(
+            Tensor(xp.zeros(shape, weight.dtype)) for _ in range(self.rnn.cell.num_states)
+        )
         return states if len(states) > 1 else states[0]
 
     def features(self, data: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:

@@ -1,10 +1,14 @@
 """Backpropagation through time: one algorithm for every cell.
 
-Forward, the cell steps from t = 0 to T-1 and keeps what the derivative needs. Backward walks
-the same steps from T-1 to 0: at each, the gradient of the state is what comes from the output
-at that step plus what the later steps have sent back; the cell turns it into the gradient of
-its pre-activations, and the recurrent weights send that on to the step before. The gradient of
-the weights is a sum over all steps, which one matrix product forms at the end (Werbos 1990).
+A recurrent layer applies one cell at every step, so that its loss depends on the weights through
+all steps. `unrolled` records each step on the tape: backpropagation through time is then nothing
+but `backward` through that long graph. `through_time` does the same by hand.
+
+Forward, the cell steps from t = 0 to T-1 and keeps what the derivative needs. Backward walks the
+same steps from T-1 to 0. At each, the gradient of the state is what comes from the output at that
+step plus what the later steps have sent back. The cell turns it into the gradient of its
+pre-activations, and the recurrent weights send that on to the step before. The gradient of the
+weights is a sum over all steps, which one matrix product forms at the end (Werbos 1990).
 
     forward                         backward
     zx = W_ih x + b_ih, all t       for t, from the last to the first:
@@ -13,12 +17,12 @@ the weights is a sum over all steps, which one matrix product forms at the end (
         h  = the cell's step            dh += W_hh.T dzh[t]
                                     dW_ih = Σ_t dzx[t] x[t].T,  dW_hh = Σ_t dzh[t] h[t-1].T
 
-The walk ends at the first step of the chunk: the gradient of the incoming state is handed on to
-whoever made that state. If it was detached, nobody did, and BPTT is truncated there (Williams &
-Peng 1990).
+The walk ends at the first step of the chunk. The gradient of the incoming state goes to the
+operation that made this state; if the state was detached, there is none, and BPTT is truncated
+here (Williams & Peng 1990).
 
-Outside, sequences are (T, B, features). Inside, as in the equations, a state is a column per
-sequence, (H, B).
+Outside, sequences are (T, B, features). Inside `through_time`, as in the equations, a state has a
+column for each sequence, (H, B).
 """
 
 from __future__ import annotations
@@ -28,91 +32,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import functional as F
-from . import fused
 from .backend import Array, array_module
 from .cells import Cell
-from .layout import columns, rows, side_by_side, with_bias
+from .layout import add_bias_and_transpose, join_steps, transposed
 from .ops import stack, unbind
 from .tensor import Tensor, record_joint
-
-
-def through_time(
-    cell: type[Cell],
-    x: Tensor,
-    state: Sequence[Tensor],
-    W_ih: Tensor,
-    W_hh: Tensor,
-    b_ih: Tensor,
-    b_hh: Tensor,
-) -> tuple[Tensor, ...]:
-    """One recurrent layer, with its derivative by hand.
-
-    x (T, B, I), each state (B, H), W_ih (G·H, I), W_hh (G·H, H), biases (G·H,).
-    Returns the output (T, B, H) and the last step's state, each (B, H).
-    """
-    if fused.covers(cell, x.data):  # on a GPU
-        return fused.through_time(cell, x, state, W_ih, W_hh, b_ih, b_hh)
-    T, B, I = x.shape
-    G, H = cell.gates, W_hh.shape[1]
-    xp, dtype = array_module(x.data), x.dtype
-    x_rows = x.data.reshape(T * B, I)
-
-    if cell.adds:  # only zx + zh counts: both biases can be added at once, before the walk
-        b_zx, b_zh = b_ih.data + b_hh.data, None
-    else:  # in full, which adds faster than a column
-        b_zx, b_zh = b_ih.data, xp.repeat(b_hh.data[:, None], B, axis=1)
-    # All inputs projected in one product. `step` overwrites these with the gates.
-    gates = with_bias((x_rows @ W_ih.data.T).reshape(T, B, G * H), b_zx).reshape(T, G, H, B)
-    extra = xp.empty((T, cell.extra, H, B), dtype)
-    states = [xp.empty((T + 1, H, B), dtype) for _ in state]
-    for whole, first in zip(states, state, strict=True):
-        whole[0] = first.data.T
-
-    zh = xp.empty((G, H, B), dtype)
-    zh_flat = zh.reshape(G * H, B)
-    at = list(zip(*states, strict=True))  # at[t] is the state before step t
-    with np.errstate(over="ignore"):  # of `logistic`
-        for t in range(T):
-            xp.matmul(W_hh.data, at[t][0], out=zh_flat)
-            if b_zh is not None:
-                zh_flat += b_zh
-            cell.step(gates[t], zh, at[t], at[t + 1], extra[t])
-
-    def backward(doutput: Array, *dlast: Array) -> list[Array]:
-        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # each step
-        local = list(zip(*cell.local_derivatives(gates, before, after, extra), strict=True))
-        dzx = xp.empty((T, G, H, B), dtype)
-        dzh = dzx if cell.adds else xp.empty_like(dzx)
-        dout = columns(doutput)  # (T, H, B)
-        dstate = [columns(d) for d in dlast]
-        dh, through_weights = dstate[0], xp.empty((H, B), dtype)
-        W_hh_T = W_hh.data.T.copy()  # row by row in memory, as products take it fastest
-        for t in reversed(range(T)):
-            dh += dout[t]
-            cell.step_backward(local[t], dstate, dzx[t], dzh[t])
-            dh += xp.matmul(W_hh_T, dzh[t].reshape(G * H, B), out=through_weights)
-
-        # One product over all steps for each weight.
-        dzx_wide = side_by_side(dzx.reshape(T, G * H, B))
-        dzh_wide = dzx_wide if cell.adds else side_by_side(dzh.reshape(T, G * H, B))
-        h_prev = side_by_side(states[0][:-1])
-        db_ih = dzx_wide.sum(axis=1)
-        db_hh = db_ih.copy() if cell.adds else dzh_wide.sum(axis=1)
-        return [
-            (dzx_wide.T @ W_ih.data).reshape(T, B, I),
-            *(rows(d) for d in dstate),
-            dzx_wide @ x_rows,
-            dzh_wide @ h_prev.T,
-            db_ih,
-            db_hh,
-        ]
-
-    return record_joint(
-        [rows(states[0][1:]), *(rows(s[-1]) for s in states)],
-        [x, *state, W_ih, W_hh, b_ih, b_hh],
-        backward,
-        saved=[x, W_ih, W_hh],
-    )
 
 
 def unrolled(
@@ -124,10 +48,129 @@ def unrolled(
     b_ih: Tensor,
     b_hh: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The same layer as `through_time`, its cell's equations unrolled on the tape."""
+    """One recurrent layer, its cell's equations unrolled on the tape.
+
+    x (T, B, I), each state (B, H), W_ih (G·H, I), W_hh (G·H, H), biases (G·H,).
+    Returns the output (T, B, H) and the last step's state, each (B, H).
+    """
     output = []
     for zx in unbind(F.linear(x, W_ih, b_ih)):
         zh = F.linear(state[0], W_hh, b_hh)
         state = cell.equations(zx, zh, *state)
         output.append(state[0])
     return stack(output), *state
+
+
+def through_time(
+    cell: type[Cell],
+    x: Tensor,
+    state: Sequence[Tensor],
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor,
+    b_hh: Tensor,
+) -> tuple[Tensor, ...]:
+    """The same layer with its derivative by hand; shapes as for `unrolled`."""
+    T, B, _ = x.shape
+    G, H = cell.num_gates, W_hh.shape[1]
+    xp, dtype = array_module(x.data), x.dtype
+
+    b_zx, b_zh = biases_of_projections(cell, b_ih.data, b_hh.data, B)
+    zx = project_inputs(x.data, W_ih.data, b_zx)  # (T, G·H, B), all steps in one product
+    gates = zx.reshape(T, G, H, B)  # the same memory: `step` writes the gates over zx
+    states = [with_room_for_steps(s.data, T) for s in state]  # (T + 1, H, B) each
+    at = list(zip(*states, strict=True))  # at[t] is the state before step t
+    saved = xp.empty((T, cell.num_saved, H, B), dtype)
+    zh = xp.empty((G * H, B), dtype)
+    zh_blocks = zh.reshape(G, H, B)
+
+    with np.errstate(over="ignore"):  # of `logistic`
+        for t in range(T):
+            xp.matmul(W_hh.data, at[t][0], out=zh)
+            if b_zh is not None:
+                zh += b_zh
+            cell.step(gates[t], zh_blocks, at[t], at[t + 1], saved[t])
+
+    def backward(doutput: Array, *dlast: Array) -> list[Array | None]:
+        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # of every step
+        local = list(zip(*cell.local_derivatives(gates, before, after, saved), strict=True))
+        dzx = xp.empty((T, G, H, B), dtype)
+        dzh = dzx if cell.sums_projections else xp.empty_like(dzx)
+        dout = transposed(doutput)  # (T, H, B)
+        dstate = [transposed(d) for d in dlast]
+        dh = dstate[0]  # another name for it: what is added to dh is added to dstate[0]
+        W_hh_T = W_hh.data.T.copy()  # contiguous rows make the products below twice as fast
+        through_weights = xp.empty((H, B), dtype)
+        for t in reversed(range(T)):
+            dh += dout[t]
+            cell.step_backward(local[t], dstate, dzx[t], dzh[t])
+            dh += xp.matmul(W_hh_T, dzh[t].reshape(G * H, B), out=through_weights)
+        dzx, dzh = (dz.reshape(T, G * H, B) for dz in (dzx, dzh))
+        return gradients(cell, x, state, W_ih, states[0][:-1], dstate, dzx, dzh)
+
+    return record_joint(
+        [transposed(states[0][1:]), *(transposed(s[-1]) for s in states)],
+        [x, *state, W_ih, W_hh, b_ih, b_hh],
+        backward,
+        saved=[x, W_ih, W_hh],
+    )
+
+
+# -------------------------------------------------------------------- before and after the loop
+
+
+def biases_of_projections(
+    cell: type[Cell], b_ih: Array, b_hh: Array, B: int
+) -> tuple[Array, Array | None]:
+    """What to add to zx for all steps in advance, and to zh at each step (None: nothing).
+
+    Where only zx + zh matters, both biases go to zx. Elsewhere b_hh is made (G·H, B), since
+    adding a full array is faster than broadcasting a column.
+    """
+    if cell.sums_projections:
+        return b_ih + b_hh, None
+    return b_ih, array_module(b_hh).repeat(b_hh[:, None], B, axis=1)
+
+
+def project_inputs(x: Array, W_ih: Array, bias: Array) -> Array:
+    """zx = W_ih x + bias for every step: x (T, B, I) to (T, G·H, B)."""
+    T, B, I = x.shape
+    zx = x.reshape(T * B, I) @ W_ih.T
+    return add_bias_and_transpose(zx.reshape(T, B, len(W_ih)), bias)
+
+
+def with_room_for_steps(first: Array, T: int) -> Array:
+    """A state (B, H) as the first of T + 1, in columns: (T + 1, H, B)."""
+    B, H = first.shape
+    states = array_module(first).empty((T + 1, H, B), first.dtype)
+    states[0] = first.T
+    return states
+
+
+def gradients(
+    cell: type[Cell],
+    x: Tensor,
+    state: Sequence[Tensor],
+    W_ih: Tensor,
+    h_prev: Array,
+    dstate: Sequence[Array],
+    dzx: Array,
+    dzh: Array,
+) -> list[Array | None]:
+    """The gradients of x, the states, W_ih, W_hh, b_ih and b_hh; None where nobody asks.
+
+    h_prev (T, H, B), dstate (H, B) each; dzx and dzh (T, G·H, B). For each weight, the sum over
+    all steps is one product: Σ_t dz[t] h[t-1].T is [dz[0] dz[1] …] [h[-1] h[0] …].T.
+    """
+    T, B, I = x.shape
+    dzx, h_prev = join_steps(dzx), join_steps(h_prev)  # (G·H, T·B) and (H, T·B)
+    dzh = dzx if cell.sums_projections else join_steps(dzh)
+    db_ih = dzx.sum(axis=1)
+    return [
+        (dzx.T @ W_ih.data).reshape(T, B, I) if x.requires_grad else None,
+        *(transposed(d) if s.requires_grad else None for d, s in zip(dstate, state, strict=True)),
+        dzx @ x.data.reshape(T * B, I),
+        dzh @ h_prev.T,
+        db_ih,
+        db_ih.copy() if cell.sums_projections else dzh.sum(axis=1),
+    ]

@@ -1,20 +1,23 @@
-"""The recurrent cells: one step of each, three times over.
+"""The recurrent cells: one step of each, as equations and by hand.
 
-`equations`      the step as textbooks write it, in differentiable operations: the tape finds
-                 its derivative;
-`step`           the same step on bare arrays, in place;
-`step_backward`  its derivative, by hand.
+A cell is a class with four members:
 
-`bptt` carries the last two through time. A cell knows nothing of time: a fifth one is a class
-like these, and nothing else changes.
+`equations`          the step as textbooks write it, in differentiable operations
+`step`               the same step on bare arrays, in place
+`local_derivatives`  the factors of the derivative that do not depend on gradients
+`step_backward`      one step of the derivative: these factors times the gradients
+
+`bptt` carries the last three through time. The factors, such as 1 - h², are known for all steps
+once forward ends: one call computes them all, where one a step would cost more than its arithmetic.
 
 Every cell sees two projections, of its input and of its previous state, with their biases:
 
-    zx = W_ih x + b_ih        zh = W_hh h + b_hh
+    zx = W_ih x + b_ih        zh = W_hh h_prev + b_hh
 
-In `equations`, batches are rows: zx and zh are (B, G·H), a state (B, H). In the other two they
-are columns, as in the mathematics: zx and zh (G, H, B), a state (H, B), so that each of the G
-gates is one contiguous block. There `d` + name is the gradient of the loss with respect to name.
+In `equations`, batches are rows: zx and zh are (B, G·H), a state is (B, H). Elsewhere they are
+columns, as in the mathematics: zx and zh are (G, H, B), a state is (H, B), so that each of the G
+gates is one contiguous block. `d` + name is the gradient of the loss with respect to name, dy_dx
+the derivative of y with respect to x.
 """
 
 from __future__ import annotations
@@ -28,14 +31,21 @@ from .tensor import Tensor
 
 Arrays = Sequence[Array]
 
+CELLS: dict[str, type[Cell]] = {}  # the cells by name; a fifth one is a class like these
+
 
 class Cell:
-    """What the loop through time asks of a cell."""
+    """What the loop through time asks of a cell; the `name` of a subclass registers it."""
 
-    gates: int  # G, the number of blocks of pre-activations
-    states: int  # how many arrays make up the state; the first, h, is also the output
-    extra = 0  # how many more (H, B) arrays a step keeps for its derivative
-    adds = True  # whether only zx + zh counts: then one gradient serves both
+    num_gates: int  # G, the number of blocks of pre-activations
+    num_states: int  # how many arrays make up the state; the first, h, is also the output
+    num_saved = 0  # how many more (H, B) arrays a step saves for its derivative
+    sums_projections = True  # whether only zx + zh matters: then dzx and dzh are one array
+    sgd_lr = 1.0  # a learning rate at which it trains with plain SGD and clipping
+
+    def __init_subclass__(cls, name: str | None = None) -> None:
+        if name is not None:
+            CELLS[name] = cls
 
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -43,187 +53,199 @@ class Cell:
         raise NotImplementedError
 
     @staticmethod
-    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, extra: Array) -> None:
-        """Write the next state into `state`, and what the derivative needs into zx and `extra`."""
+    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
+        """Write the next state into `state`, the gates over zx, and the rest into `saved`."""
         raise NotImplementedError
 
     @staticmethod
-    def local_derivatives(
-        gates: Array, previous: Arrays, state: Arrays, extra: Array
-    ) -> tuple[Array, ...]:
-        """What of the derivative does not depend on gradients, for all steps at once.
+    def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
+        """The factors of all steps, (T, ...) each; `step_backward` gets its step's slice of each.
 
-        gates (T, G, H, B) and extra (T, extra, H, B) as `step` left them; previous and state are
-        (T, H, B) each. Returns arrays with time along the first axis, of which `step_backward`
-        gets its step's.
+        gates (T, G, H, B), saved (T, num_saved, H, B); previous and state are (T, H, B) each.
         """
         raise NotImplementedError
 
     @staticmethod
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
-        """Write dzx (and dzh, unless the cell `adds`) from the gradient of the new state.
+        """Write dzx (and dzh, unless the cell sums its projections) from the new state's gradient.
 
-        `dstate` then becomes the gradient of the previous state, but for the path through zh.
+        `dstate` then becomes the gradient of the previous state, without the path through zh.
         """
         raise NotImplementedError
 
 
-class TanhRNN(Cell):
-    """h = tanh(zx + zh)                                                     (Elman 1990)"""
+class TanhRNN(Cell, name="RNN_TANH"):
+    """The simple recurrent network (Elman 1990).
 
-    gates = states = 1
+    h = tanh(z)         with z = zx + zh
+    dz = dh (1 - h²)    dh_prev = W_hh.T dz    (added by bptt)
+    """
+
+    num_gates, num_states, sgd_lr = 1, 1, 3.0
 
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         return (ops.tanh(zx + zh),)
 
     @staticmethod
-    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, extra: Array) -> None:
-        xp = array_module(zx)
-        zx += zh
-        xp.tanh(zx[0], out=state[0])
+    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
+        z, (h,) = zx, state
+        z += zh  # in place, in zx's memory
+        array_module(z).tanh(z[0], out=h)
 
     @staticmethod
-    def local_derivatives(
-        gates: Array, previous: Arrays, state: Arrays, extra: Array
-    ) -> tuple[Array, ...]:
+    def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
         (h,) = state
         return (1 - h * h,)
 
     @staticmethod
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
-        (slope,), (dh,) = local, dstate
-        array_module(dzx).multiply(slope, dh, out=dzx[0])
-        dh.fill(0)  # the previous h counts through zh alone
+        (dh_dz,), (dh,) = local, dstate
+        array_module(dh).multiply(dh, dh_dz, out=dzx[0])
+        dh.fill(0)  # h_prev reaches h only through zh
 
 
-class ReLURNN(TanhRNN):
-    """h = max(zx + zh, 0)                                           (Le et al. 2015, section 4)"""
+class ReLURNN(TanhRNN, name="RNN_RELU"):
+    """The same with h = max(z, 0) (Le et al. 2015, section 4): dz = dh where h > 0, else 0."""
+
+    sgd_lr = 2.0
 
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         return (ops.relu(zx + zh),)
 
     @staticmethod
-    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, extra: Array) -> None:
-        xp = array_module(zx)
-        zx += zh
-        xp.maximum(zx[0], 0, out=state[0])
+    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
+        z, (h,) = zx, state
+        z += zh  # in place, in zx's memory
+        array_module(z).maximum(z[0], 0, out=h)
 
     @staticmethod
-    def local_derivatives(
-        gates: Array, previous: Arrays, state: Arrays, extra: Array
-    ) -> tuple[Array, ...]:
+    def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
         (h,) = state
         return ((h > 0).astype(h.dtype),)
 
 
-class LSTM(Cell):
-    """i, f, o = σ(zx + zh), g = tanh(zx + zh), one block each, in the order i f g o
-    c = f · c_prev + i · g
-    h = o · tanh(c)                  (Hochreiter & Schmidhuber 1997; f: Gers et al. 2000)
+class LSTM(Cell, name="LSTM"):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+
+        i = σ(z_i)    f = σ(z_f)    g = tanh(z_g)    o = σ(z_o)
+        c = f c_prev + i g
+        h = o tanh(c)
+
+    with z = zx + zh in four blocks, in the order i f g o. The state is (h, c). Backward:
+
+        dc  += dh o (1 - tanh²(c))    (c reaches the loss through h and through the next step)
+        dz_i = dc g i(1 - i)          dz_f = dc c_prev f(1 - f)
+        dz_g = dc i (1 - g²)          dz_o = dh tanh(c) o(1 - o)
+        dc_prev = dc f                dh_prev = W_hh.T dz    (added by bptt)
     """
 
-    gates, states, extra = 4, 2, 1
+    num_gates, num_states, num_saved, sgd_lr = 4, 2, 1, 20.0
 
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        _, c = state
-        i, f, g, o = chunk(zx + zh, 4, axis=-1)
-        i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
-        c = f * c + i * g
+        _, c_prev = state
+        z_i, z_f, z_g, z_o = chunk(zx + zh, 4, axis=-1)
+        i, f, g, o = ops.sigmoid(z_i), ops.sigmoid(z_f), ops.tanh(z_g), ops.sigmoid(z_o)
+        c = f * c_prev + i * g
         h = o * ops.tanh(c)
         return h, c
 
     @staticmethod
-    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, extra: Array) -> None:
-        xp = array_module(zx)
-        zx += zh
-        i, f, g, o = zx
-        logistic(zx[:2], out=zx[:2])  # i and f
+    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
+        (_, c_prev), (h, c), (tanh_c,) = previous, state, saved
+        xp, z = array_module(zx), zx
+        z += zh  # in place, in zx's memory, where the gates then replace z
+        i, f, g, o = z
+        logistic(z[:2], out=z[:2])  # i and f
         xp.tanh(g, out=g)
         logistic(o, out=o)
-        (_, c_prev), (h, c), (tanh_c,) = previous, state, extra
         xp.multiply(f, c_prev, out=c)
         c += i * g
         xp.tanh(c, out=tanh_c)
         xp.multiply(o, tanh_c, out=h)
 
     @staticmethod
-    def local_derivatives(
-        gates: Array, previous: Arrays, state: Arrays, extra: Array
-    ) -> tuple[Array, ...]:
-        xp = array_module(gates)
+    def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
+        (_, c_prev), tanh_c = previous, saved[:, 0]
         i, f, g, o = gates.swapaxes(0, 1)  # each (T, H, B)
-        (_, c_prev), tanh_c = previous, extra[:, 0]
-        ifg_of_c = xp.empty_like(gates[:, :3])  # dc/dz of the gates that make up c
-        ifg_of_c[:, 0] = g * i * (1 - i)
-        ifg_of_c[:, 1] = c_prev * f * (1 - f)
-        ifg_of_c[:, 2] = i * (1 - g * g)
-        o_of_h = tanh_c * o * (1 - o)  # dh/dz of the output gate
-        c_of_h = o * (1 - tanh_c * tanh_c)  # dh/dc
-        return ifg_of_c, o_of_h, c_of_h, f
+        dc_dz = array_module(gates).empty_like(gates[:, :3])  # of the three gates that make c
+        dc_dz[:, 0] = g * i * (1 - i)
+        dc_dz[:, 1] = c_prev * f * (1 - f)
+        dc_dz[:, 2] = i * (1 - g * g)
+        dh_dz_o = tanh_c * o * (1 - o)
+        dh_dc = o * (1 - tanh_c * tanh_c)
+        return dc_dz, dh_dz_o, dh_dc, f
 
     @staticmethod
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
-        xp = array_module(dzx)
-        (ifg_of_c, o_of_h, c_of_h, f), (dh, dc) = local, dstate
-        dc += dh * c_of_h  # c counts through h as well as through the next step
-        xp.multiply(ifg_of_c, dc, out=dzx[:3])
-        xp.multiply(o_of_h, dh, out=dzx[3])
+        (dc_dz, dh_dz_o, dh_dc, f), (dh, dc) = local, dstate
+        xp = array_module(dh)
+        dc += dh * dh_dc
+        xp.multiply(dc, dc_dz, out=dzx[:3])
+        xp.multiply(dh, dh_dz_o, out=dzx[3])
         dc *= f
-        dh.fill(0)  # the previous h counts through zh alone
+        dh.fill(0)  # h_prev reaches h only through zh
 
 
-class GRU(Cell):
-    """r, z = σ(zx + zh), one block each
-    n = tanh(zx + r · zh), the third block
-    h = (1 - z) · n + z · h_prev     (Cho et al. 2014; the reset after the product, as in cuDNN)
+class GRU(Cell, name="GRU"):
+    """Gated recurrent unit (Cho et al. 2014; the reset after the product, as in cuDNN).
+
+        r = σ(zx_r + zh_r)    z = σ(zx_z + zh_z)    n = tanh(zx_n + r zh_n)
+        h = (1 - z) n + z h_prev
+
+    in three blocks, in the order r z n. Backward, with dz_r for the gradient of zx_r + zh_r:
+
+        dz_n = dh (1 - z) (1 - n²)    dz_z = dh (h_prev - n) z(1 - z)
+        dz_r = dz_n zh_n r(1 - r)
+        dzx  = dz_r, dz_z, dz_n       dzh = dz_r, dz_z, r dz_n
+        dh_prev = dh z + W_hh.T dzh   (the second term added by bptt)
+
+    The third block of b_hh counts times r, that of b_ih does not: here the two biases differ.
     """
 
-    gates, states, extra, adds = 3, 1, 1, False
+    num_gates, num_states, num_saved, sgd_lr = 3, 1, 1, 10.0
+    sums_projections = False
 
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        (h,) = state
-        rx, zx, nx = chunk(zx, 3, axis=-1)
-        rh, zh, nh = chunk(zh, 3, axis=-1)
-        r, z = ops.sigmoid(rx + rh), ops.sigmoid(zx + zh)
-        n = ops.tanh(nx + r * nh)
-        return ((1 - z) * n + z * h,)
+        (h_prev,) = state
+        zx_r, zx_z, zx_n = chunk(zx, 3, axis=-1)
+        zh_r, zh_z, zh_n = chunk(zh, 3, axis=-1)
+        r, z = ops.sigmoid(zx_r + zh_r), ops.sigmoid(zx_z + zh_z)
+        n = ops.tanh(zx_n + r * zh_n)
+        return ((1 - z) * n + z * h_prev,)
 
     @staticmethod
-    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, extra: Array) -> None:
-        xp = array_module(zx)
-        (h_prev,), (h,), (nh,) = previous, state, extra
-        nh[...] = zh[2]
-        zx[:2] += zh[:2]
-        r, z, n = zx
-        logistic(zx[:2], out=zx[:2])  # r and z
-        n += r * nh
+    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
+        (h_prev,), (h,), (zh_n,) = previous, state, saved
+        xp, gates = array_module(zx), zx  # in place: the gates replace zx
+        zh_n[...] = zh[2]
+        gates[:2] += zh[:2]
+        r, z, n = gates
+        logistic(gates[:2], out=gates[:2])  # r and z
+        n += r * zh_n
         xp.tanh(n, out=n)
         xp.subtract(h_prev, n, out=h)
         h *= z
-        h += n  # n + z · (h_prev - n)
+        h += n  # n + z (h_prev - n)
 
     @staticmethod
-    def local_derivatives(
-        gates: Array, previous: Arrays, state: Arrays, extra: Array
-    ) -> tuple[Array, ...]:
-        xp = array_module(gates)
+    def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
+        (h_prev,), zh_n = previous, saved[:, 0]
         r, z, n = gates.swapaxes(0, 1)  # each (T, H, B)
-        (h_prev,), nh = previous, extra[:, 0]
-        rzn_of_h = xp.empty_like(gates)  # dh/dz of the gates
-        rzn_of_h[:, 2] = (1 - z) * (1 - n * n)
-        rzn_of_h[:, 1] = (h_prev - n) * z * (1 - z)
-        rzn_of_h[:, 0] = rzn_of_h[:, 2] * nh * r * (1 - r)
-        return rzn_of_h, r, z
+        dh_dz = array_module(gates).empty_like(gates)
+        dh_dz[:, 2] = (1 - z) * (1 - n * n)
+        dh_dz[:, 1] = (h_prev - n) * z * (1 - z)
+        dh_dz[:, 0] = dh_dz[:, 2] * zh_n * r * (1 - r)
+        return dh_dz, r, z
 
     @staticmethod
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
-        xp = array_module(dzx)
-        (rzn_of_h, r, z), (dh,) = local, dstate
-        xp.multiply(rzn_of_h, dh, out=dzx)
+        (dh_dz, r, z), (dh,) = local, dstate
+        xp = array_module(dh)
+        xp.multiply(dh, dh_dz, out=dzx)
         dzh[:2] = dzx[:2]
         xp.multiply(dzx[2], r, out=dzh[2])
         dh *= z

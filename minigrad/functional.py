@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 
-from . import fused, kernels, random
+from . import random
 from .backend import Array, array_module, place
 from .batch_norm import batch_norm
 from .checks import check_tensor, integers, same_dtype
 from .convolution import conv2d, max_pool2d
+from .gpu import functional as on_gpu
+from .gpu.kernels import takes
 from .loss import cross_entropy, linear_cross_entropy
 from .ops import exp, log, mul, relu, sigmoid, tanh
 from .tensor import Tensor, record
@@ -138,11 +140,11 @@ def dropout(
         return input
     xp, scale = array_module(input.data), 1 / (1 - p) if p < 1 else 0.0
     if mask is None:
-        if not shared and kernels.take(input.data):  # on a GPU
-            return fused.dropout(input, *random.counted_mask(p), scale)
         axes = [axis % input.ndim for axis in shared]
         shape = tuple(1 if i in axes else n for i, n in enumerate(input.shape))
-        mask = random.keep_mask(shape, p, xp)
+        if takes(input.data):
+            return on_gpu.dropout(input, p, scale, shape)
+        mask = random.keep_mask(shape, p)
     keep = place(mask, xp, bool)
     return mul(input, keep * input.dtype.type(scale))
 

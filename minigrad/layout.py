@@ -1,4 +1,4 @@
-"""Rows and columns: how the arrays of a recurrent layer lie in memory.
+"""How the arrays of a recurrent layer lie in memory, and how they get there.
 
 Outside, sequences are (T, B, features), a row for each step of each sequence. Inside `bptt`, as in
 the equations, each is a column: a step is (features, B).
@@ -10,16 +10,13 @@ from .backend import Array, array_module
 from .threads import Rows, by_rows
 
 
-def columns(x: Array) -> Array:
-    """(..., B, F) to (..., F, B): a copy with the batch along the last axis."""
+def transposed(x: Array) -> Array:
+    """(..., B, F) to (..., F, B), or back: a copy with the last two axes exchanged."""
     return x.swapaxes(-1, -2).copy()
 
 
-rows = columns  # and back again: the same exchange of two axes
-
-
-def with_bias(z: Array, bias: Array) -> Array:
-    """columns(z + bias), in one go: z (T, B, F) and bias (F,) to (T, F, B)."""
+def add_bias_and_transpose(z: Array, bias: Array) -> Array:
+    """transposed(z + bias) in one pass: z (T, B, F) and bias (F,) to (T, F, B)."""
     xp = array_module(z)
     T, B, F = z.shape
     y = xp.empty((T, F, B), z.dtype)
@@ -27,7 +24,7 @@ def with_bias(z: Array, bias: Array) -> Array:
     return y
 
 
-def side_by_side(x: Array) -> Array:
+def join_steps(x: Array) -> Array:
     """The columns of all steps in one matrix: (T, F, B) to (F, T·B)."""
     T, F, B = x.shape
     y = array_module(x).empty((F, T, B), x.dtype)

@@ -10,9 +10,10 @@ it is multiplied with.
 
 from __future__ import annotations
 
-from . import fused, kernels
 from .backend import Array, array_module, place
 from .checks import same_dtype
+from .gpu import functional as on_gpu
+from .gpu.kernels import takes
 from .memory import WorkArray
 from .ops import raw
 from .tensor import Tensor, record, record_joint
@@ -70,8 +71,8 @@ def linear_cross_entropy(
     _check_targets(targets, N, V)
     xp = array_module(x)
     targets = place(targets, xp)
-    if kernels.take(x):  # on a GPU
-        return fused.linear_cross_entropy(input, weight, bias, targets)
+    if takes(x):
+        return on_gpu.linear_cross_entropy(input, weight, bias, targets)
     work = WorkArray((N, V), like=x)
     z = xp.matmul(x, W.T, out=work.array)  # the logits
     z_target, total = xp.empty(N, x.dtype), xp.empty(N, x.dtype)

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
-from . import fused
 from .backend import Array, array_module, place
+from .gpu import optim as on_gpu
+from .gpu.kernels import takes
 from .tensor import Tensor
 from .threads import Rows, by_rows
 
@@ -157,12 +158,12 @@ class SGD(Optimizer):
     def step(self) -> None:
         params = [p for p in self.params if p.grad is not None]
         arrays = [p.data for p in params] + [p.grad for p in params]
-        if self.momentum or self.weight_decay or not params or not fused.together(arrays):
+        if self.momentum or self.weight_decay or not params or not takes(*arrays):
             return super().step()
         self.steps = [
             n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)
         ]
-        fused.sgd(arrays[: len(params)], arrays[len(params) :], self.lr)
+        on_gpu.sgd(arrays[: len(params)], arrays[len(params) :], self.lr)
         for p in params:
             p.mark_changed()
 
@@ -224,8 +225,8 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     grads = [p.grad for p in _unique(params) if p.grad is not None]
     if not grads:
         return 0.0
-    if fused.together(grads):  # on a GPU
-        return fused.clip_grad_norm_(grads, max_norm)
+    if takes(*grads):
+        return on_gpu.clip_grad_norm_(grads, max_norm)
     xp = array_module(grads[0])
     # A dot product: BLAS sums the squares on every core, without an array of squares.
     norm = xp.sqrt(sum(xp.vdot(g, g) for g in grads))

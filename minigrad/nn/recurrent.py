@@ -10,6 +10,8 @@ from .. import functional as F
 from ..backend import array_module
 from ..bptt import through_time, unrolled
 from ..checks import check_tensor, same_dtype
+from ..gpu import bptt as on_gpu
+from ..gpu.kernels import takes
 from ..ops import stack, unbind
 from ..tensor import Tensor
 from .module import Module, Parameter
@@ -70,7 +72,7 @@ class Recurrent(Module):
         self.bptt = bptt
         self.dropout_shared = DROPOUT_KINDS[dropout_kind]
         bound = 1 / math.sqrt(hidden_size)
-        gates = cell.gates * hidden_size
+        gates = cell.num_gates * hidden_size
         for layer in range(num_layers):
             inputs = hidden_size if layer else input_size
             for name, shape in {
@@ -104,6 +106,8 @@ class Recurrent(Module):
         first = _states(type(self).__name__, self.cell, hidden, input, shape)
         same_dtype(type(self).__name__, input, *self.weights(0), *first)
         one_layer = PASSES[self.bptt]
+        if one_layer is through_time and takes(input.data, cell=self.cell):
+            one_layer = on_gpu.through_time
         last = []
         output = input
         for layer, state in enumerate(zip(*(unbind(s) for s in first), strict=True)):
@@ -124,13 +128,13 @@ def _states(
     """The state as a list of tensors of this shape, zeros for None (ValueError for another)."""
     if hidden is None:
         zeros = array_module(input.data).zeros(shape, input.dtype)
-        return [Tensor(zeros)] * cell.states
+        return [Tensor(zeros)] * cell.num_states
     states = [hidden] if isinstance(hidden, Tensor) else list(hidden)
     for state in states:
         check_tensor(f"{layer}, hidden state", state)
-    if len(states) != cell.states or any(s.shape != shape for s in states):
+    if len(states) != cell.num_states or any(s.shape != shape for s in states):
         raise ValueError(
-            f"{layer}: the hidden state must be {cell.states} of {shape}, "
+            f"{layer}: the hidden state must be {cell.num_states} of {shape}, "
             f"not {[s.shape for s in states]}"
         )
     return states
@@ -211,7 +215,7 @@ class RecurrentCell(Module):
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
-        bound, gates = 1 / math.sqrt(hidden_size), cell.gates * hidden_size
+        bound, gates = 1 / math.sqrt(hidden_size), cell.num_gates * hidden_size
         self.weight_ih = Parameter(random.uniform(-bound, bound, (gates, input_size)))
         self.weight_hh = Parameter(random.uniform(-bound, bound, (gates, hidden_size)))
         self.bias_ih = Parameter(random.uniform(-bound, bound, (gates,)))

@@ -65,7 +65,7 @@ def _call(node: ast.Call, on_host: bool) -> str | None:
         if on_host or name in ABOUT_DTYPES:
             return None
         return f"np.{name} refuses the device's arrays"
-    if isinstance(owner, ast.Name) and owner.id in ("ops", "F", "fused", "json", "math"):
+    if isinstance(owner, ast.Name) and owner.id in ("ops", "F", "on_gpu", "json", "math"):
         return None
     if name in ARRAY_METHODS:
         return _signature(f"ndarray.{name}", node)

@@ -15,7 +15,8 @@ import minigrad as mg
 from lm.corpus import Corpus
 from lm.settings import Settings, build_model
 from lm.training import Trainer
-from minigrad import kernels, random
+from minigrad import random
+from minigrad.gpu import kernels, masks
 
 needs_compiler = pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
 CELLS = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
@@ -69,9 +70,8 @@ def test_one_wait_for_each_report(device: Any, tmp_path: Path) -> None:
 def same_masks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """NumPy's path with the masks that the device draws."""
 
-    def twin(shape: tuple[int, ...], p: float, xp: Any) -> Any:
-        mask = random.keep_bits(shape, *random.counted_mask(p))
-        return mg.backend.place(mask, xp)
+    def twin(shape: tuple[int, ...], p: float) -> Any:
+        return masks.keep_bits(shape, *masks.count_mask(p))
 
     return lambda: monkeypatch.setattr(random, "keep_mask", twin)
 

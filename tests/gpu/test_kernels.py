@@ -12,9 +12,12 @@ import pytest
 from on_both import assert_allclose, assert_array_equal, here, host
 
 import minigrad as mg
-from minigrad import Tensor, cells, fused, gradcheck, kernels, nn, optim, random
+from minigrad import Tensor, cells, gradcheck, nn, optim
 from minigrad import functional as F
 from minigrad.bptt import through_time, unrolled
+from minigrad.gpu import functional as on_gpu
+from minigrad.gpu import kernels, masks
+from minigrad.gpu.bptt import through_time as through_time_on_gpu
 
 pytestmark = pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
 
@@ -39,14 +42,14 @@ def leaf(array: np.ndarray, dtype: Any = np.float64) -> Tensor:
 
 
 def layer_inputs(cell: Any, T: int, B: int, I: int, H: int, dtype: Any = np.float64) -> list[Any]:
-    rng, G = np.random.default_rng(0), cell.gates
-    shapes = [(T, B, I), *[(B, H)] * cell.states, (G * H, I), (G * H, H), (G * H,), (G * H,)]
+    rng, G = np.random.default_rng(0), cell.num_gates
+    shapes = [(T, B, I), *[(B, H)] * cell.num_states, (G * H, I), (G * H, H), (G * H,), (G * H,)]
     return [leaf(rng.uniform(-1, 1, shape), dtype) for shape in shapes]
 
 
 def run(one_layer: Any, cell: Any, inputs: list[Tensor]) -> tuple[Tensor, ...]:
-    x, *state = inputs[: 1 + cell.states]
-    return one_layer(cell, x, state, *inputs[1 + cell.states :])
+    x, *state = inputs[: 1 + cell.num_states]
+    return one_layer(cell, x, state, *inputs[1 + cell.num_states :])
 
 
 def values_and_gradients(one_layer: Any, cell: Any, inputs: list[Tensor]) -> list[np.ndarray]:
@@ -67,7 +70,7 @@ SIZES = [(1, 1, 1, 1), (5, 3, 2, 4), (4, 1, 3, 5), (3, 4, 2, 1)]
 @pytest.mark.parametrize("sizes", SIZES)
 def test_a_fused_cell_is_the_plain_one(cell: Any, dtype: Any, sizes: Any, plain: Any) -> None:
     inputs = layer_inputs(cell, *sizes, dtype)
-    mine = values_and_gradients(through_time, cell, inputs)
+    mine = values_and_gradients(through_time_on_gpu, cell, inputs)
     plain(True)
     expected = values_and_gradients(through_time, cell, inputs)
     by_tape = values_and_gradients(unrolled, cell, inputs)
@@ -84,16 +87,16 @@ def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
     if cell is cells.ReLURNN:  # clear of the kink
         for x in inputs:
             x.data = abs(x.data) + 0.1
-    assert gradcheck(lambda *xs: run(through_time, cell, list(xs)), inputs)
+    assert gradcheck(lambda *xs: run(through_time_on_gpu, cell, list(xs)), inputs)
 
 
 @each_cell
 def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
     inputs = layer_inputs(cell, 3, 2, 2, 3)
-    expected = values_and_gradients(through_time, cell, inputs)[-4:]
-    for x in inputs[: 1 + cell.states]:
+    expected = values_and_gradients(through_time_on_gpu, cell, inputs)[-4:]
+    for x in inputs[: 1 + cell.num_states]:
         x.requires_grad = False
-    outputs = run(through_time, cell, inputs)
+    outputs = run(through_time_on_gpu, cell, inputs)
     rng = np.random.default_rng(1)
     sum((y * here(rng.standard_normal(y.shape))).sum() for y in outputs).backward()
     for x, gradient in zip(inputs[-4:], expected, strict=True):
@@ -106,40 +109,44 @@ def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
 def test_saturated_gates_do_not_overflow(cell: Any, value: float) -> None:
     inputs = layer_inputs(cell, 2, 2, 2, 2, np.float32)
     inputs[0].data.fill(value)
-    assert all(np.isfinite(a).all() for a in values_and_gradients(through_time, cell, inputs))
+    found = values_and_gradients(through_time_on_gpu, cell, inputs)
+    assert all(np.isfinite(a).all() for a in found)
 
 
 def test_a_fifth_cell_takes_the_plain_path() -> None:
     class Own(cells.TanhRNN):
         pass
 
-    inputs = layer_inputs(Own, 3, 2, 2, 3)
-    assert not fused.covers(Own, inputs[0].data)
-    for a, b in zip(
-        values_and_gradients(through_time, Own, inputs),
-        values_and_gradients(through_time, cells.TanhRNN, inputs),
-        strict=True,
-    ):
-        assert_allclose(a, b, atol=1e-13)
+    x = leaf(np.random.default_rng(0).standard_normal((4, 2, 3)), np.float32)
+    assert kernels.takes(x.data, cell=cells.TanhRNN) and not kernels.takes(x.data, cell=Own)
+    layer = nn.RNN(3, 5)
+    layer.cell = Own
+    own, _ = layer(x)
+    layer.cell = cells.TanhRNN
+    assert_allclose(own.data, layer(x)[0].data, atol=1e-6)
 
 
 # -------------------------------------------------------------------- masks
+
+
+def device_mask(shape: Any, p: float) -> np.ndarray:
+    return host(on_gpu.keep_mask(fake_cupy.module, shape, *masks.count_mask(p)))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 1.0])
 @pytest.mark.parametrize("shape", [(7,), (3, 5, 4), (2, 1, 300)])
 def test_a_mask_has_the_same_bits_in_numpy(shape: Any, p: float) -> None:
     mg.manual_seed(3)
-    drawn = [host(random.keep_mask(shape, p, fake_cupy.module)) for _ in range(3)]
+    drawn = [device_mask(shape, p) for _ in range(3)]
     mg.manual_seed(3)
     for mask in drawn:
-        np.testing.assert_array_equal(mask, random.keep_bits(shape, *random.counted_mask(p)))
+        np.testing.assert_array_equal(mask, masks.keep_bits(shape, *masks.count_mask(p)))
 
 
 def test_splitmix64_is_the_published_one() -> None:
     """The first outputs for the seed 1234567, as the reference implementation prints them."""
     golden = np.uint64(0x9E3779B97F4A7C15)
-    z = random._mixed(np.uint64(1234567) + np.arange(1, 6, dtype=np.uint64) * golden)
+    z = masks._mixed(np.uint64(1234567) + np.arange(1, 6, dtype=np.uint64) * golden)
     assert z.tolist() == [
         6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
         16408922859458223821,
@@ -147,12 +154,12 @@ def test_splitmix64_is_the_published_one() -> None:
 
 
 def test_masks_keep_their_share_and_differ() -> None:
-    masks = [host(random.keep_mask((200, 100), 0.3, fake_cupy.module)) for _ in range(4)]
-    for mask in masks:
+    drawn = [device_mask((200, 100), 0.3) for _ in range(4)]
+    for mask in drawn:
         assert mask.mean() == pytest.approx(0.7, abs=0.02)
         neighbours = mask[:, 1:] & mask[:, :-1]
         assert neighbours.mean() == pytest.approx(0.49, abs=0.02)
-    for a, b in itertools.combinations(masks, 2):
+    for a, b in itertools.combinations(drawn, 2):
         assert (a & b).mean() == pytest.approx(0.49, abs=0.02)
 
 
@@ -162,7 +169,7 @@ def test_dropout_forgets_its_mask_and_finds_it_again(dtype: Any) -> None:
     mg.manual_seed(1)
     y = F.dropout(x, 0.4)
     mg.manual_seed(1)
-    keep = random.keep_bits(x.shape, *random.counted_mask(0.4))
+    keep = masks.keep_bits(x.shape, *masks.count_mask(0.4))
     assert y.dtype == dtype
     assert_allclose(y.data, x.numpy() * keep / dtype(1 - 0.4), rtol=1e-6)
     y.backward(np.ones(x.shape, dtype))

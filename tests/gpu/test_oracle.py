@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import kernels
+from minigrad.gpu import kernels
 
 pytestmark = pytest.mark.slow
 cupy = pytest.importorskip("cupy")

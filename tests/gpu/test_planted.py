@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from static import findings
 
-from minigrad import kernels
+from minigrad.gpu import kernels
 
 # name: (code, the guards that catch it). x (3, 4), v (4,), ids (2,) and z (4, 6) are the
 # device's, h (3, 4) is the host's.

@@ -8,7 +8,8 @@ import fake_cupy
 import pytest
 
 import minigrad as mg
-from minigrad import backend, cells, kernels, selftest
+from minigrad import backend, cells, selftest
+from minigrad.gpu import kernels
 
 ALL = 15
 

@@ -26,44 +26,49 @@ pytestmark = pytest.mark.usefixtures("backend")
 Arrays = Sequence[Array]
 
 
-class MinimalGatedUnit(Cell):
-    """f = σ(zx + zh), n = tanh(zx + zh), one block each
-    h = (1 - f) · h_prev + f · n
+class MinimalGatedUnit(Cell, name="MGU"):
+    """A fifth cell, as a reader would write it; nothing else knows of it (Zhou et al. 2016).
 
-    A fifth cell, as a reader would write it: nothing else knows of it.
+        f = σ(z_f)    n = tanh(z_n)    with z = zx + zh in two blocks
+        h = (1 - f) h_prev + f n
+
+    Backward:
+
+        dz_f = dh (n - h_prev) f(1 - f)    dz_n = dh f (1 - n²)
+        dh_prev = dh (1 - f) + W_hh.T dz
     """
 
-    gates, states = 2, 1
+    num_gates, num_states = 2, 1
 
     @staticmethod
     def equations(zx: Tensor, zh: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        (h,) = state
-        f, n = chunk(zx + zh, 2, axis=-1)
-        f, n = ops.sigmoid(f), ops.tanh(n)
-        return ((1 - f) * h + f * n,)
+        (h_prev,) = state
+        z_f, z_n = chunk(zx + zh, 2, axis=-1)
+        f, n = ops.sigmoid(z_f), ops.tanh(z_n)
+        return ((1 - f) * h_prev + f * n,)
 
     @staticmethod
-    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, extra: Array) -> None:
-        zx += zh
-        f, n = zx
+    def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
+        z, (h_prev,), (h,) = zx, previous, state
+        z += zh
+        f, n = z
         logistic(f, out=f)
-        array_module(zx).tanh(n, out=n)
-        state[0][...] = (1 - f) * previous[0] + f * n
+        array_module(n).tanh(n, out=n)
+        h[...] = (1 - f) * h_prev + f * n
 
     @staticmethod
-    def local_derivatives(
-        gates: Array, previous: Arrays, state: Arrays, extra: Array
-    ) -> tuple[Array, ...]:
+    def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
+        (h_prev,) = previous
         f, n = gates.swapaxes(0, 1)  # each (T, H, B)
-        fn_of_h = array_module(gates).empty_like(gates)  # dh/dz of the gates
-        fn_of_h[:, 0] = (n - previous[0]) * f * (1 - f)
-        fn_of_h[:, 1] = f * (1 - n * n)
-        return fn_of_h, 1 - f
+        dh_dz = array_module(gates).empty_like(gates)
+        dh_dz[:, 0] = (n - h_prev) * f * (1 - f)
+        dh_dz[:, 1] = f * (1 - n * n)
+        return dh_dz, 1 - f
 
     @staticmethod
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
-        (fn_of_h, keep), (dh,) = local, dstate
-        array_module(dzx).multiply(fn_of_h, dh, out=dzx)
+        (dh_dz, keep), (dh,) = local, dstate
+        array_module(dh).multiply(dh, dh_dz, out=dzx)
         dh *= keep
 
 
@@ -76,15 +81,15 @@ def layer_inputs(
     cell: type[Cell], rng: Any, T: int, B: int, I: int, H: int, dtype: Any = np.float64
 ) -> list[Tensor]:
     """x, the states, W_ih, W_hh, b_ih, b_hh: all that one layer takes, as leaves."""
-    G = cell.gates
-    shapes = [(T, B, I), *[(B, H)] * cell.states, (G * H, I), (G * H, H), (G * H,), (G * H,)]
+    G = cell.num_gates
+    shapes = [(T, B, I), *[(B, H)] * cell.num_states, (G * H, I), (G * H, H), (G * H,), (G * H,)]
     return [leaf(rng.uniform(-1, 1, shape), dtype) for shape in shapes]
 
 
 def run(one_layer: Any, cell: type[Cell], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The output and the last states of `through_time` or `unrolled`."""
-    x, *state = inputs[: 1 + cell.states]
-    return one_layer(cell, x, state, *inputs[1 + cell.states :])
+    x, *state = inputs[: 1 + cell.num_states]
+    return one_layer(cell, x, state, *inputs[1 + cell.num_states :])
 
 
 def pull(outputs: Sequence[Tensor], flow: str, seed: int = 0) -> Tensor:

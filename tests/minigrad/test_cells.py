@@ -55,9 +55,9 @@ sizes = st.integers(1, 4)
 
 def projections(cell: Cell, rng: np.random.Generator, B: int, H: int) -> list[np.ndarray]:
     """zx and zh (B, G·H), then the states (B, H); no sum of them at ReLU's kink."""
-    zx, zh = (rng.uniform(-2, 2, (B, cell.gates * H)) for _ in range(2))
+    zx, zh = (rng.uniform(-2, 2, (B, cell.num_gates * H)) for _ in range(2))
     zx += np.where(abs(zx + zh) < 0.01, 0.1, 0)
-    return [zx, zh, *(rng.uniform(-1, 1, (B, H)) for _ in range(cell.states))]
+    return [zx, zh, *(rng.uniform(-1, 1, (B, H)) for _ in range(cell.num_states))]
 
 
 def test_every_cell_is_here() -> None:
@@ -75,11 +75,11 @@ def test_the_equations_hold_for_every_unit(
 ) -> None:
     zx, zh, *state = projections(cell, rng, B, H)
     new = cell.equations(*(leaf(a) for a in (zx, zh, *state)))
-    assert len(new) == cell.states
+    assert len(new) == cell.num_states
     for b in range(B):
         for unit in range(H):
             # The gates come in blocks of H.
-            gates = [z[b].reshape(cell.gates, H)[:, unit].tolist() for z in (zx, zh)]
+            gates = [z[b].reshape(cell.num_gates, H)[:, unit].tolist() for z in (zx, zh)]
             expected = ONE_UNIT[cell](*gates, *(float(s[b, unit]) for s in state))
             assert_allclose([s.data[b, unit].item() for s in new], expected, atol=1e-14)
 
@@ -95,8 +95,8 @@ def test_the_equations_have_the_gradient_of_finite_differences(
 @each_cell
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 def test_saturated_gates_do_not_overflow(cell: Cell, value: float) -> None:
-    zx, zh, *state = (leaf(np.full(shape, value)) for shape in [(1, cell.gates)] * 2)
-    state = [leaf(np.ones((1, 1))) for _ in range(cell.states)]
+    zx, zh, *state = (leaf(np.full(shape, value)) for shape in [(1, cell.num_gates)] * 2)
+    state = [leaf(np.ones((1, 1))) for _ in range(cell.num_states)]
     with np.errstate(all="raise", under="ignore"):
         new = cell.equations(zx, zh, *state)
         sum(s.sum() for s in new).backward()

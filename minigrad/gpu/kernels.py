@@ -1,8 +1,8 @@
 """The kernels of the GPU path: what a step computes for one element, in CUDA's C++.
 
-Each text says the same as the NumPy code that is named beside it, and `fused` calls it. A
-parameter's name stands for this element of an array; a `raw` array is indexed, and `i` is the
-number of this element. `T` is float or double.
+Each text says the same as the NumPy code that is named beside it. A parameter's name stands for
+this element of an array; a `raw` array is indexed, and `i` is the number of this element. `T` is
+float or double.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import functools
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from .backend import Array, array_module
+from .. import cells
+from ..backend import Array, array_module
 
 ENABLED = True  # False takes the plain path on a GPU too, operation by operation
 
@@ -27,7 +28,7 @@ class Text(NamedTuple):
 FUNCTIONS = """
 template <typename T> __device__ T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 
-// Output `k` of SplitMix64 (Steele et al. 2014), started at `start`; `random.keep_bits` in NumPy.
+// Output `k` of SplitMix64 (Steele et al. 2014), started at `start`; `masks.keep_bits` in NumPy.
 __device__ bool kept(unsigned long long start, unsigned long long k, unsigned int threshold) {
     unsigned long long z = start + (k + 1) * 0x9E3779B97F4A7C15ULL;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
@@ -187,17 +188,25 @@ def sgd(count: int) -> Text:
     )
 
 
+# The cells that have kernels, with their names there.
+CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
+
 FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
 
 
-def take(array: Array) -> bool:
-    """Whether kernels compute with this array: one of CuPy's, of floats or doubles."""
-    return available(array_module(array)) and array.dtype.itemsize >= 4
+def takes(*arrays: Array, cell: type[cells.Cell] | None = None) -> bool:
+    """Whether the kernels can compute with these arrays, and with this cell.
 
-
-def available(xp: ModuleType) -> bool:
-    """Whether this module compiles kernels: CuPy does, NumPy not."""
-    return ENABLED and _compiles(xp)
+    The arrays must be on a GPU, of one float dtype (not float16), contiguous and not empty.
+    """
+    first = arrays[0]
+    return (
+        ENABLED
+        and _compiles(array_module(first))
+        and first.dtype.itemsize >= 4
+        and all(a.dtype == first.dtype and a.flags.c_contiguous and a.size for a in arrays)
+        and (cell is None or cell in CELLS)
+    )
 
 
 @functools.cache

@@ -1,0 +1,60 @@
+"""Dropout and the loss of `functional` on a GPU: few launches, and no waiting for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, array_module
+from ..ops import mul
+from ..tensor import Tensor, record, record_joint
+from .kernels import kernel
+from .masks import count_mask
+
+
+def dropout(input: Tensor, p: float, scale: float, mask_shape: tuple[int, ...]) -> Tensor:
+    """`functional.dropout` with a mask of this shape, which the counter draws.
+
+    A mask for every element is drawn again for the derivative instead of being kept.
+    """
+    xp, drawn = array_module(input.data), count_mask(p)
+    if mask_shape != input.shape:
+        return mul(input, keep_mask(xp, mask_shape, *drawn) * input.dtype.type(scale))
+    run = kernel(xp, "dropout")
+    return record(run(input.data, *drawn, scale), (input, lambda dy: run(dy, *drawn, scale)))
+
+
+def keep_mask(xp: Any, shape: tuple[int, ...], start: np.uint64, threshold: np.uint32) -> Array:
+    """`masks.keep_bits` on the device."""
+    mask = xp.empty(shape, bool)
+    return kernel(xp, "keep_mask")(start, threshold, mask)
+
+
+def linear_cross_entropy(
+    input: Tensor, weight: Tensor, bias: Tensor | None, targets: Array
+) -> Tensor:
+    """`loss.linear_cross_entropy` of targets (N,) on the device.
+
+    The gradient of the logits is formed whole, in one kernel. It needs no `add.at`, whose
+    atomics would add in another order at every run.
+    """
+    x, W = input.data, weight.data
+    xp, (N, V) = array_module(x), (len(x), len(W))
+    targets = targets.astype(np.int64) if targets.dtype != np.int64 else targets
+    z = x @ W.T  # the logits, (N, V)
+    if bias is not None:
+        z += bias.data
+    top = z.max(axis=1)
+    e = kernel(xp, "exp_shifted")(z, top[:, None])  # softmax(z) = e / total
+    total = e.sum(axis=1)
+    losses = kernel(xp, "row_losses")(z, top, total, targets, V)
+    del z
+
+    def backward(dy: Array) -> list[Array]:
+        dz = kernel(xp, "d_logits")(e, total[:, None], targets[:, None], dy, V, N)
+        dx, dW = dz @ W, dz.T @ x
+        return [dx, dW] if bias is None else [dx, dW, dz.sum(axis=0)]
+
+    inputs = [input, weight] if bias is None else [input, weight, bias]
+    return record_joint([losses.mean()], inputs, backward, saved=[input, weight])[0]

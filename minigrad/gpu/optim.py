@@ -1,0 +1,36 @@
+"""Clipping and the update of `optim` on a GPU: one kernel for many arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..backend import Array, array_module
+from .kernels import kernel
+
+# A kernel takes at most 4 KB of arguments, and each array with its shape some 50 bytes of them.
+GROUP = 16
+
+
+def clip_grad_norm_(grads: list[Array], max_norm: float) -> Array:
+    """`optim.clip_grad_norm_`: whether to clip is decided on the device, which nobody waits for."""
+    xp = array_module(grads[0])
+    squares = [xp.vdot(g, g) for g in grads]
+    norm, scale = kernel(xp, "clip_scale", len(grads))(*squares, float(max_norm))
+    for group in _groups(grads):
+        run = kernel(xp, "scale_all", len(group))
+        run(scale, *group, size=max(g.size for g in group))
+    return norm
+
+
+def sgd(params: list[Array], grads: list[Array], lr: float) -> None:
+    """`optim.SGD` without momentum and weight decay, for many parameters at once."""
+    xp = array_module(params[0])
+    for pairs in _groups(list(zip(params, grads, strict=True))):
+        run = kernel(xp, "sgd", len(pairs))
+        size = max(p.size for p, _ in pairs)
+        run(*(g for _, g in pairs), float(lr), *(p for p, _ in pairs), size=size)
+
+
+def _groups(items: list[Any]) -> Iterator[list[Any]]:
+    return (items[i : i + GROUP] for i in range(0, len(items), GROUP))
