@@ -1,7 +1,9 @@
-"""The operators and methods of a tensor, each the operation of that name in `ops`."""
+"""The operators and methods of a tensor, most of them the operation of that name in `ops`."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import ops
@@ -59,6 +61,52 @@ class Methods:
     def __getitem__(self: Any, index: Any) -> Tensor:
         return ops.getitem(self, index)
 
+    # ------------------------------------------------------------ comparisons, without gradient
+
+    __hash__ = object.__hash__  # by identity, though == is not: a tensor may be a dict's key
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return _compared(operator.eq, self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return _compared(operator.ne, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _compared(operator.lt, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _compared(operator.le, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _compared(operator.gt, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _compared(operator.ge, self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _compared(operator.and_, self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _compared(operator.or_, self, other)
+
+    __rand__, __ror__ = __and__, __or__
+
+    def __invert__(self: Any) -> Tensor:
+        return ops.constant(~self.data)
+
+    def __contains__(self, item: Any) -> bool:
+        """Whether any element equals the item (some element its own, for an array)."""
+        equal = self == item
+        return bool(equal.any()) if isinstance(equal, Methods) else False
+
+    def all(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.constant(self.data.all(axis=axis, keepdims=keepdims))
+
+    def any(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.constant(self.data.any(axis=axis, keepdims=keepdims))
+
+    # ------------------------------------------------------------ the operations of `ops`
+
     def sum(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.sum(self, axis, keepdims)
 
@@ -95,3 +143,15 @@ class Methods:
     @property
     def T(self: Any) -> Tensor:
         return ops.permute(self)
+
+
+def _compared(how: Callable[[Any, Any], Any], x: Any, other: Any) -> Any:
+    """how(x, other), a boolean tensor; NotImplemented for what is no number or array of them.
+
+    Then Python asks the other side, and failing that says False for ==, TypeError for <.
+    """
+    value = ops.raw(other)
+    is_number = isinstance(value, int | float)
+    if not is_number and not (hasattr(value, "dtype") and value.dtype.kind in "biuf"):
+        return NotImplemented
+    return ops.constant(how(x.data, value))

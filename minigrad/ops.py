@@ -26,6 +26,11 @@ def raw(x: Any) -> Any:
     return x.data if isinstance(x, Tensor) else x
 
 
+def constant(array: Array) -> Tensor:
+    """A tensor of a result that has no derivative, such as a comparison's."""
+    return Tensor(array)
+
+
 def same_dtype(layer: str, input: Tensor, *parameters: Tensor | None) -> None:
     """Refuse a silent upcast: TypeError if a parameter's dtype differs from the input's."""
     for parameter in parameters:

@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 
 # Not operations on tensors, but what these are made of.
-HELPERS = {"raw", "same_dtype", "logistic"}
+HELPERS = {"raw", "constant", "same_dtype", "logistic"}
 
 
 def pairs(draw: Draw, elements: Any = None, second: Any = None) -> list[np.ndarray]:
