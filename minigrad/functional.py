@@ -13,6 +13,7 @@ from .batch_norm import batch_norm
 from .convolution import conv2d, max_pool2d
 from .loss import cross_entropy, linear_cross_entropy
 from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
+from .spelling import either_spelling
 from .tensor import Tensor, record
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 
+@either_spelling
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis."""
     x = input.data
@@ -48,6 +50,7 @@ def softmax(input: Tensor, dim: int = -1) -> Tensor:
     return record(y, (input, backward))
 
 
+@either_spelling
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """x - log(sum(exp(x))) along an axis."""
     xp = array_module(input.data)

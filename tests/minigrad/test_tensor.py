@@ -218,7 +218,7 @@ def test_boolean_tensors_combine_and_select() -> None:
 def test_any_and_all() -> None:
     large = leaf(A) > 1
     assert (bool(large.any()), bool(large.all())) == (True, False)
-    assert large.any(1).data.tolist() == [True, True]
+    assert large.any(dim=1).data.tolist() == [True, True]
     assert large.all(axis=0, keepdims=True).data.tolist() == [[False, False]]
 
 
@@ -295,6 +295,14 @@ METHODS = {
     "permute": lambda x: (x.permute(1, 0), ops.permute(x, (1, 0))),
     "permute tuple": lambda x: (x.permute((1, 0)), ops.permute(x, (1, 0))),
     "T": lambda x: (x.T, ops.permute(x)),
+    "min": lambda x: (x.min(0), ops.min(x, 0)),
+    "var": lambda x: (x.var(1, correction=0), ops.var(x, 1, correction=0)),
+    "std": lambda x: (x.std(keepdims=True), ops.std(x, keepdims=True)),
+    "squeeze": lambda x: (x[:1].squeeze(0), ops.squeeze(x[:1], 0)),
+    "unsqueeze": lambda x: (x.unsqueeze(1), ops.unsqueeze(x, 1)),
+    "repeat": lambda x: (x.repeat(2, 1), ops.repeat(x, 2, 1)),
+    "chunk": lambda x: (x.chunk(2, 1)[1], ops.chunk(x, 2, 1)[1]),
+    "unbind": lambda x: (x.unbind(1)[0], ops.unbind(x, 1)[0]),
     "index": lambda x: (x[0, 1:], ops.getitem(x, (0, slice(1, None)))),
     "tensor as index": lambda x: (x[mg.tensor([1, 1])], ops.getitem(x, np.array([1, 1]))),
     "negative": lambda x: (-x, ops.neg(x)),
@@ -303,6 +311,16 @@ METHODS = {
     "tanh": lambda x: (x.tanh(), ops.tanh(x)),
     "sigmoid": lambda x: (x.sigmoid(), ops.sigmoid(x)),
     "relu": lambda x: (x.relu(), ops.relu(x)),
+    "sqrt": lambda x: (x.sqrt(), ops.sqrt(x)),
+    "sin": lambda x: (x.sin(), ops.sin(x)),
+    "cos": lambda x: (x.cos(), ops.cos(x)),
+    "abs": lambda x: (x.abs(), ops.abs(x)),
+    "absolute": lambda x: (abs(-x), ops.abs(x)),
+    "where": lambda x: (x.where(A > 1, 5), ops.where(A > 1, x, 5)),
+    "maximum": lambda x: (x.maximum(1), ops.maximum(x, 1)),
+    "minimum": lambda x: (x.minimum(1), ops.minimum(x, 1)),
+    "clip": lambda x: (x.clip(0.6, 1.8), ops.clip(x, 0.6, 1.8)),
+    "clamp": lambda x: (x.clamp(max=1), ops.clip(x, None, 1)),
 }
 
 
