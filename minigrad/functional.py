@@ -11,7 +11,7 @@ from . import fused, kernels, random
 from .backend import Array, array_module, place
 from .batch_norm import batch_norm
 from .convolution import conv2d, max_pool2d
-from .loss import cross_entropy, linear_cross_entropy
+from .loss import cross_entropy, linear_cross_entropy, mse_loss
 from .ops import exp, log, mul, raw, relu, same_dtype, sigmoid, tanh
 from .spelling import either_spelling
 from .tensor import Tensor, record
@@ -30,6 +30,7 @@ __all__ = [
     "log",
     "log_softmax",
     "max_pool2d",
+    "mse_loss",
     "relu",
     "sigmoid",
     "softmax",

@@ -131,14 +131,13 @@ def keep_mask(xp: Any, shape: tuple[int, ...], start: np.uint64, threshold: np.u
 def linear_cross_entropy(
     input: Tensor, weight: Tensor, bias: Tensor | None, targets: Array
 ) -> Tensor:
-    """`loss.linear_cross_entropy` of targets (N,) on the device.
+    """`loss.linear_cross_entropy` of int64 targets (N,) on the device.
 
     The gradient of the logits is formed whole, in one kernel. It needs no `add.at`, whose
     atomics would add in another order at every run.
     """
     x, W = input.data, weight.data
     xp, (N, V) = array_module(x), (len(x), len(W))
-    targets = targets.astype(np.int64) if targets.dtype != np.int64 else targets
     z = x @ W.T  # the logits, (N, V)
     if bias is not None:
         z += bias.data

@@ -4,6 +4,7 @@ from .batch_norm import BatchNorm1d, BatchNorm2d
 from .convolution import Conv2d, MaxPool2d
 from .dropout import Dropout, Dropout1d, Dropout2d
 from .layers import Embedding, Flatten, Linear, ReLU, Tanh
+from .loss import CrossEntropyLoss, MSELoss
 from .module import Module, Parameter, Sequential
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
@@ -14,6 +15,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
+    "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -22,6 +24,7 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "Linear",
+    "MSELoss",
     "MaxPool2d",
     "Module",
     "Parameter",

@@ -180,6 +180,29 @@ def certain_dropout(name: str, dims: int) -> Any:
     return case
 
 
+def cross_entropy_loss(draw: Draw) -> Case:
+    N, V = draw(st.integers(2, 3)), draw(st.integers(2, 3))
+    target = np.array(
+        [1, *draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=N - 1, max_size=N - 1))]
+    )
+    how = {"ignore_index": -1, "reduction": draw(st.sampled_from(["mean", "sum"]))}
+    return Case(
+        nn.CrossEntropyLoss(**how),
+        lambda torch: torch.nn.CrossEntropyLoss(**how),
+        [sized(draw, N, V), target],
+    )
+
+
+def mse_loss(draw: Draw) -> Case:
+    shape = draw(SIZES), draw(SIZES)
+    how = {"reduction": draw(st.sampled_from(["mean", "sum"]))}
+    return Case(
+        nn.MSELoss(**how),
+        lambda torch: torch.nn.MSELoss(**how),
+        [sized(draw, *shape), sized(draw, *shape) + 3],
+    )
+
+
 # The first word is the layer's name; after it, which of its uses.
 CASES = {
     "Linear": linear,
@@ -206,6 +229,8 @@ CASES = {
     "ReLU": plain("ReLU"),
     "Tanh": plain("Tanh"),
     "Flatten": plain("Flatten"),
+    "CrossEntropyLoss": cross_entropy_loss,
+    "MSELoss": mse_loss,
     "Sequential": sequential,
 }
 
