@@ -5,7 +5,7 @@ from .convolution import Conv2d, MaxPool2d
 from .dropout import Dropout, Dropout1d, Dropout2d
 from .layers import Embedding, Flatten, Linear, ReLU, Tanh
 from .loss import CrossEntropyLoss, MSELoss
-from .module import Module, Parameter, Sequential
+from .module import Module, ModuleList, Parameter, Sequential
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleList",
     "Parameter",
     "RNNCell",
     "ReLU",

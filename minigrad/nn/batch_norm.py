@@ -46,6 +46,9 @@ class BatchNorm(Module):
         self.eps = eps
         self.momentum = momentum
 
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self.dims or input.shape[1] != self.num_features:
             raise ValueError(

@@ -42,6 +42,12 @@ class Conv2d(Module):
         self.stride = stride
         self.padding = padding
 
+    def extra_repr(self) -> str:
+        O, C, *kernel = self.weight.shape
+        padding = f", padding={pair(self.padding)}" if any(pair(self.padding)) else ""
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"{C}, {O}, kernel_size={(*kernel,)}, stride={pair(self.stride)}{padding}{bias}"
+
     def forward(self, input: Tensor) -> Tensor:
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding)
 
@@ -53,6 +59,10 @@ class MaxPool2d(Module):
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
+
+    def extra_repr(self) -> str:
+        stride = self.kernel_size if self.stride is None else self.stride
+        return f"kernel_size={self.kernel_size}, stride={stride}, padding={self.padding}"
 
     def forward(self, input: Tensor) -> Tensor:
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding)

@@ -85,6 +85,11 @@ class Recurrent(Module):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_l{layer}") for name in names]
 
+    def extra_repr(self) -> str:
+        options = {"num_layers": 1, "dropout": 0.0}
+        given = [f"{k}={getattr(self, k)}" for k, v in options.items() if getattr(self, k) != v]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *given])
+
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
@@ -197,6 +202,9 @@ class RecurrentCell(Module):
         self.bias_ih = Parameter(random.uniform(-bound, bound, (gates,)))
         self.bias_hh = Parameter(random.uniform(-bound, bound, (gates,)))
 
+    def extra_repr(self) -> str:
+        return f"{self.weight_ih.shape[1]}, {self.hidden_size}"
+
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor | tuple[Tensor, ...]:
@@ -219,6 +227,11 @@ class RNNCell(RecurrentCell):
 
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
         super().__init__(_rnn_cell(nonlinearity), input_size, hidden_size)
+        self.nonlinearity = nonlinearity
+
+    def extra_repr(self) -> str:
+        kind = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}"
+        return super().extra_repr() + kind
 
 
 class LSTMCell(RecurrentCell):

@@ -166,6 +166,26 @@ def sequential(draw: Draw) -> Case:
     )
 
 
+class Branches(nn.ModuleList):
+    """A list that adds up what its modules give."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self
+        return first(x) + second(x) * self[-1](x)
+
+
+def module_list(draw: Draw) -> Case:
+    def theirs(torch: Any) -> Any:
+        class Branches(torch.nn.ModuleList):
+            def forward(self, x: Any) -> Any:
+                return self[0](x) + self[1](x) * self[1](x)
+
+        return Branches([torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)])
+
+    layer = Branches([nn.Linear(2, 3), nn.Linear(2, 3)])
+    return Case(spread(layer, draw), theirs, [sized(draw, draw(BATCHES), 2)])
+
+
 def dropout(name: str, dims: int) -> Any:
     """Units dropped by chance, which PyTorch would not hit."""
     return lambda draw: Case(getattr(nn, name)(0.4), None, [some(draw, dims)])
@@ -231,6 +251,7 @@ CASES = {
     "Flatten": plain("Flatten"),
     "CrossEntropyLoss": cross_entropy_loss,
     "MSELoss": mse_loss,
+    "ModuleList": module_list,
     "Sequential": sequential,
 }
 
@@ -532,3 +553,114 @@ def test_loading_part_of_a_model_is_possible_when_asked_for() -> None:
 def test_a_module_says_when_it_does_nothing() -> None:
     with pytest.raises(NotImplementedError):
         nn.Module()(1)
+
+
+# -------------------------------------------------------------------- lists of modules
+
+
+@pytest.mark.parametrize("kind", [nn.ModuleList, nn.Sequential])
+def test_modules_by_number_are_a_list(kind: Any) -> None:
+    one, two, three = nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)
+    layers = kind().append(one).extend([two, three])
+    assert len(layers) == 3
+    assert list(layers) == [one, two, three]
+    assert [layers[i] for i in (0, 1, 2, -1)] == [one, two, three, three]
+    assert type(layers[1:]) is kind
+    assert list(layers[1:]) == [two, three]
+    assert list(layers[::-2].state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert [name for name, _ in layers.children()] == ["0", "1", "2"]
+    assert list(layers.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    with pytest.raises(IndexError):
+        layers[3]
+    assert len(kind()) == 0
+
+
+def test_what_is_in_a_list_of_modules_is_found() -> None:
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    model = Stack()
+    assert [n for n, _ in model.named_parameters()][:3] == [
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.1.weight",
+    ]
+    assert not any(m.training for m in model.eval().layers)
+    model(leaf(np.ones((1, 2)), np.float32)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("made", [lambda: nn.Sequential([nn.Tanh()]), lambda: nn.ModuleList([3])])
+def test_only_modules_go_into_a_list_of_modules(made: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes modules, not (list|int)"):
+        made()
+
+
+# -------------------------------------------------------------------- repr
+
+REPRS = {
+    "Linear": lambda n: n.Linear(3, 4),
+    "Linear without bias": lambda n: n.Linear(3, 4, bias=False),
+    "Embedding": lambda n: n.Embedding(5, 3),
+    "RNN": lambda n: n.RNN(2, 3, nonlinearity="relu"),
+    "LSTM": lambda n: n.LSTM(2, 3, 2, dropout=0.5),
+    "GRU": lambda n: n.GRU(2, 3),
+    "RNNCell": lambda n: n.RNNCell(2, 3),
+    "RNNCell relu": lambda n: n.RNNCell(2, 3, nonlinearity="relu"),
+    "LSTMCell": lambda n: n.LSTMCell(2, 3),
+    "GRUCell": lambda n: n.GRUCell(2, 3),
+    "Dropout": lambda n: n.Dropout(0.2),
+    "Dropout1d": lambda n: n.Dropout1d(0.2),
+    "Dropout2d": lambda n: n.Dropout2d(0.2),
+    "BatchNorm1d": lambda n: n.BatchNorm1d(4, momentum=0.5),  # half is the same share in both
+    "BatchNorm2d": lambda n: n.BatchNorm2d(4, eps=1e-3, momentum=0.5),
+    "Conv2d": lambda n: n.Conv2d(3, 4, 2),
+    "Conv2d with all": lambda n: n.Conv2d(3, 4, (2, 3), 2, (1, 0), bias=False),
+    "MaxPool2d": lambda n: n.MaxPool2d(2),
+    "MaxPool2d with all": lambda n: n.MaxPool2d((2, 3), 1, 1),
+    "ReLU": lambda n: n.ReLU(),
+    "Tanh": lambda n: n.Tanh(),
+    "Flatten": lambda n: n.Flatten(),
+    "CrossEntropyLoss": lambda n: n.CrossEntropyLoss(),
+    "MSELoss": lambda n: n.MSELoss(),
+    "ModuleList": lambda n: n.ModuleList([n.Linear(3, 4), n.ReLU()]),
+    "Sequential": lambda n: n.Sequential(n.Linear(3, 4), n.Sequential(n.Tanh(), n.GRU(4, 2))),
+    "Sequential of none": lambda n: n.Sequential(n.Sequential()),
+}
+# What PyTorch's layers can do and ours can't, and says.
+ONLY_THERE = [
+    ", inplace=False", ", affine=True", ", bias=True, track_running_stats=True",
+    ", track_running_stats=True", ", dilation=1, ceil_mode=False", "start_dim=1, end_dim=-1",
+]  # fmt: skip
+
+
+def test_every_layer_is_in_the_table_of_reprs() -> None:
+    assert set(nn.__all__) - {"Module", "Parameter"} == {name.split()[0] for name in REPRS}
+
+
+@pytest.mark.parametrize("name", REPRS)
+def test_layers_are_printed_as_in_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = repr(REPRS[name](torch.nn))
+    for words in ONLY_THERE:
+        theirs = theirs.replace(words, "")
+    assert repr(REPRS[name](nn)) == theirs
+
+
+def test_a_module_of_ones_own_is_printed_with_what_it_says() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            self.inner = nn.Tanh()
+
+        def extra_repr(self) -> str:
+            return "size=3"
+
+    assert repr(nn.Sequential(Own())) == (
+        "Sequential(\n  (0): Own(\n    size=3\n    (inner): Tanh()\n  )\n)"
+    )
