@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -80,17 +81,21 @@ def embedding(draw: Draw) -> Case:
 
 def recurrent(name: str, **how: Any) -> Any:
     """Any number of layers, with a state and from zero; dropout only where it is off."""
+    directions = 2 if how.get("bidirectional") else 1
 
     def case(draw: Draw) -> Case:
         B, (T, I, H) = draw(BATCHES), (draw(SIZES) for _ in range(3))
         layers, bptt = draw(st.integers(1, 3)), draw(st.sampled_from(["manual", "autograd"]))
         dropout = draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0
         states = draw(st.sampled_from([0, 2 if name == "LSTM" else 1]))
-        layer = getattr(nn, name)(I, H, layers, dropout=dropout, bptt=bptt, **how)
+        options = {"dropout": dropout, "batch_first": draw(st.booleans()), **how}
+        layer = getattr(nn, name)(I, H, layers, bptt=bptt, **options)
+        lead = (B, T) if options["batch_first"] else (T, B)
+        state = (layers * directions, B, H)
         return Case(
             spread(layer, draw).train(not dropout),
-            lambda torch: getattr(torch.nn, name)(I, H, layers, dropout=dropout, **how),
-            [sized(draw, T, B, I), *(sized(draw, layers, B, H) for _ in range(states))],
+            lambda torch: getattr(torch.nn, name)(I, H, layers, **options),
+            [sized(draw, *lead, I), *(sized(draw, *state) for _ in range(states))],
         )
 
     return case
@@ -229,8 +234,11 @@ CASES = {
     "Embedding": embedding,
     "RNN tanh": recurrent("RNN", nonlinearity="tanh"),
     "RNN relu": recurrent("RNN", nonlinearity="relu"),
+    "RNN both ways": recurrent("RNN", bidirectional=True),
     "LSTM": recurrent("LSTM"),
+    "LSTM both ways": recurrent("LSTM", bidirectional=True),
     "GRU": recurrent("GRU"),
+    "GRU both ways": recurrent("GRU", bidirectional=True),
     "RNNCell tanh": cell("RNNCell", nonlinearity="tanh"),
     "RNNCell relu": cell("RNNCell", nonlinearity="relu"),
     "LSTMCell": cell("LSTMCell"),
@@ -350,6 +358,10 @@ def test_a_cells_state_of_another_dtype_is_refused(which: int) -> None:
 def test_recurrent_layers_say_which_input_they_take(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"GRU.*\(T, B, 2\)"):
         nn.GRU(2, 3)(mg.tensor(np.ones(shape, np.float32)))
+    if shape[0] == 0:
+        shape = (4, 0, 2)
+    with pytest.raises(ValueError, match=rf"GRU.*\(B, T, 2\).*{re.escape(str(shape))}"):
+        nn.GRU(2, 3, batch_first=True)(mg.tensor(np.ones(shape, np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -359,6 +371,9 @@ def test_recurrent_layers_say_which_state_they_take(shapes: list[tuple[int, ...]
     state = tuple(mg.tensor(np.ones(shape, np.float32)) for shape in shapes)
     with pytest.raises(ValueError, match=r"LSTM.*2 of \(1, 4, 3\)"):
         nn.LSTM(2, 3)(mg.tensor(np.ones((5, 4, 2), np.float32)), state)
+    with pytest.raises(ValueError, match=r"LSTM.*2 of \(4, 4, 3\)"):
+        both_ways = nn.LSTM(2, 3, 2, batch_first=True, bidirectional=True)
+        both_ways(mg.tensor(np.ones((4, 5, 2), np.float32)), state)
 
 
 @pytest.mark.parametrize(
@@ -407,6 +422,20 @@ def test_dropout_acts_between_recurrent_layers_and_not_after_the_last(bptt: str)
     assert one.data.all()
     evaluated, _ = layer.eval()(x)
     assert (evaluated.data != output.data).any()
+
+
+@pytest.mark.parametrize("bptt", ["manual", "autograd"])
+def test_the_way_back_is_the_way_forth_of_the_sequence_reversed(bptt: str) -> None:
+    layer = nn.GRU(2, 3, bptt=bptt, bidirectional=True)
+    back = nn.GRU(2, 3, bptt=bptt)
+    back.load_state_dict(
+        {k.removesuffix("_reverse"): v for k, v in layer.state_dict().items() if "_rev" in k}
+    )
+    x = mg.tensor(np.random.default_rng(0).standard_normal((4, 2, 2)).astype(np.float32))
+    (output, last), (reversed_output, end) = layer(x), back(x[::-1])
+    assert_array_equal(output.data[:, :, 3:], reversed_output.data[::-1])
+    assert_array_equal(last.data[1], end.data[0])
+    assert_array_equal(last.data[1], output.data[0, :, 3:])  # after the sequence's first step
 
 
 # -------------------------------------------------------------------- first weights
@@ -610,6 +639,7 @@ REPRS = {
     "Embedding": lambda n: n.Embedding(5, 3),
     "RNN": lambda n: n.RNN(2, 3, nonlinearity="relu"),
     "LSTM": lambda n: n.LSTM(2, 3, 2, dropout=0.5),
+    "LSTM with all": lambda n: n.LSTM(2, 3, 2, dropout=0.5, batch_first=True, bidirectional=True),
     "GRU": lambda n: n.GRU(2, 3),
     "RNNCell": lambda n: n.RNNCell(2, 3),
     "RNNCell relu": lambda n: n.RNNCell(2, 3, nonlinearity="relu"),
