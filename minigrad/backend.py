@@ -123,7 +123,7 @@ def array_module(array: Array) -> ModuleType:
     return _load_cupy()
 
 
-def values(x: Any) -> Any:
+def from_torch(x: Any) -> Any:
     """The values of a PyTorch tensor, on whatever device, as a NumPy array; all else as it is."""
     if type(x).__module__.partition(".")[0] != "torch" or not hasattr(x, "detach"):
         return x

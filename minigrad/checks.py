@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, place, values
+from .backend import Array, from_torch, place
 from .tensor import Tensor
 
 
@@ -15,7 +15,7 @@ def integers(layer: str, x: Any) -> Array:
 
     In a smaller type, what is computed from them could overflow.
     """
-    ids = x.data if isinstance(x, Tensor) else values(x)
+    ids = x.data if isinstance(x, Tensor) else from_torch(x)
     if not hasattr(ids, "dtype"):
         ids = place(ids, np)
     if ids.dtype.kind not in "iu" and ids.size:

@@ -6,16 +6,18 @@ Names, argument order and defaults are those of torch.nn.functional.
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from . import random
+from . import loss, random
 from .backend import Array, array_module, place
 from .batch_norm import batch_norm
 from .checks import check_tensor, integers, same_dtype
 from .convolution import conv2d, max_pool2d
 from .gpu import functional as on_gpu
 from .gpu.kernels import takes
-from .loss import cross_entropy, linear_cross_entropy
+from .loss import class_ids, cross_entropy, mse_loss
 from .ops import exp, log, mul, relu, sigmoid, tanh
+from .spelling import either_spelling
 from .tensor import Tensor, record
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "log",
     "log_softmax",
     "max_pool2d",
+    "mse_loss",
     "relu",
     "sigmoid",
     "softmax",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 
+@either_spelling
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis."""
     check_tensor("softmax", input)
@@ -52,6 +56,7 @@ def softmax(input: Tensor, dim: int = -1) -> Tensor:
     return record(y, (input, backward))
 
 
+@either_spelling
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """x - log(sum(exp(x))) along an axis."""
     check_tensor("log_softmax", input)
@@ -87,6 +92,24 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         (weight, lambda dy: flat(dy).T @ x, input),
         (bias, lambda dy: flat(dy).sum(axis=0)),
     )
+
+
+def linear_cross_entropy(input: Tensor, weight: Tensor, bias: Tensor | None, target: Any) -> Tensor:
+    """cross_entropy(linear(input, weight, bias), target), in less time and memory.
+
+    input (N, H), weight (V, H), bias (V,), target (N,) integers; returns the mean in nats.
+    Raises as `cross_entropy` and `linear` do.
+    """
+    name = "linear_cross_entropy"
+    same_dtype(name, input, weight, bias)
+    if input.ndim != 2:
+        raise ValueError(
+            f"{name}: the input must be (N, H), not {input.shape}; reshape that of sequences, "
+            "(T, B, H), with input.reshape(-1, H) and target.reshape(-1)"
+        )
+    targets = class_ids(name, target, input.shape[0], weight.shape[0])
+    here = on_gpu if takes(input.data) else loss
+    return here.linear_cross_entropy(input, weight, bias, place(targets, array_module(input.data)))
 
 
 def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The cross-entropy of softmax(logits): the loss of every classifier and language model.
+"""The losses: squared error, and the cross-entropy of classifiers and language models.
 
 For one row of logits z with target k, loss = log Σ_j exp(z_j) - z_k, and its gradient is
 softmax(z) minus one at k. `cross_entropy` takes the logits. `linear_cross_entropy` computes them
@@ -10,69 +10,103 @@ it is multiplied with.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from .backend import Array, array_module, place
-from .checks import same_dtype
-from .gpu import functional as on_gpu
-from .gpu.kernels import takes
+from .checks import check_tensor, integers
 from .memory import WorkArray
 from .ops import raw
 from .tensor import Tensor, record, record_joint
 from .threads import Rows, by_rows
 
 
-def _check_targets(targets: Array, rows: int, classes: int) -> None:
-    if targets.shape != (rows,):
-        raise ValueError(f"cross_entropy: {rows} rows of logits, targets of shape {targets.shape}")
-    if rows and not 0 <= targets.min() <= targets.max() < classes:
+def class_ids(
+    loss: str, target: Any, rows: int, classes: int, ignore_index: int | None = None
+) -> Array:
+    """The targets as int64, whether they came as tensor, array or list, and checked."""
+    ids = integers(loss, target)
+    if ids.shape != (rows,):
+        raise ValueError(f"{loss}: {rows} rows of logits, targets of shape {ids.shape}")
+    counted = ids if ignore_index is None else ids[ids != ignore_index]
+    if counted.size and not 0 <= counted.min() <= counted.max() < classes:
         raise IndexError(
-            f"cross_entropy: targets from {targets.min()} to {targets.max()}, "
+            f"{loss}: targets from {counted.min()} to {counted.max()}, "
             f"but there are {classes} classes"
         )
+    return ids
 
 
-def cross_entropy(input: Tensor, target: Tensor | Array, reduction: str = "mean") -> Tensor:
+def _divisor(loss: str, reduction: str, count: int) -> float:
+    """What to divide the sum of `count` losses by. The mean of none is NaN, as in PyTorch."""
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{loss}: reduction is 'mean' or 'sum', not {reduction!r}")
+    return 1 if reduction == "sum" else count or math.nan
+
+
+def cross_entropy(
+    input: Tensor, target: Any, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
     """-log softmax(input)[target], the mean or the sum over the rows, in nats.
 
-    input (N, V), target (N,) integers; returns a scalar. Raises IndexError for a target that is
-    not a class, ValueError for a shape or a reduction ("mean" or "sum") that can't be.
+    input (N, V), target (N,) integers; returns a scalar. Rows with target ignore_index count for
+    nothing: the mean is over the others. Raises IndexError for a target that is not a class,
+    TypeError for one that is no integer, ValueError for a shape or a reduction ("mean" or "sum")
+    that can't be.
     """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"cross_entropy: reduction is 'mean' or 'sum', not {reduction!r}")
+    check_tensor("cross_entropy", input)
+    if input.ndim != 2:
+        raise ValueError(
+            f"cross_entropy: the logits must be (N, V), not {input.shape}; reshape those of "
+            "sequences, (T, B, V), with logits.reshape(-1, V) and target.reshape(-1)"
+        )
     N, V = input.shape
-    targets = raw(target)
-    _check_targets(targets, N, V)
+    ids = class_ids("cross_entropy", target, N, V, ignore_index)
+    counts = ids != ignore_index
+    divisor = _divisor("cross_entropy", reduction, int(counts.sum()))
     xp = array_module(input.data)
-    rows, targets = xp.arange(N), place(targets, xp)
-    count = N if reduction == "mean" else 1
+    at = xp.arange(N), place(ids * counts, xp)  # class 0 stands in for ignore_index
+    counts = place(counts, xp)
 
     log_p = input.data - input.data.max(axis=1, keepdims=True)
     log_p -= xp.log(xp.exp(log_p).sum(axis=1, keepdims=True))
 
     def backward(dy: Array) -> Array:
         d_logits = xp.exp(log_p)
-        d_logits[rows, targets] -= 1
-        d_logits *= dy / count
+        d_logits[at] -= 1
+        d_logits *= xp.where(counts, dy / divisor, 0)[:, None]
         return d_logits
 
-    return record(-log_p[rows, targets].sum() / count, (input, backward))
+    return record(-xp.where(counts, log_p[at], 0).sum() / divisor, (input, backward))
+
+
+def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+    """(input - target)², the mean or the sum over all elements.
+
+    The target, a tensor, array or list of the input's shape, takes the input's dtype. Raises
+    ValueError for another shape: broadcast, (N,) against (N, 1) would be N² differences.
+    """
+    check_tensor("mse_loss", input)
+    given, x = raw(target), input.data
+    t = place(given, array_module(x), x.dtype)
+    if t.shape != x.shape:
+        raise ValueError(f"mse_loss: an input of shape {x.shape}, a target of shape {t.shape}")
+    divisor = _divisor("mse_loss", reduction, x.size)
+    difference = x - t
+
+    def backward(dy: Array) -> Array:
+        return dy * 2 / divisor * difference
+
+    y = (difference * difference).sum() / divisor
+    return record(y, (input, backward), (target, lambda dy: -backward(dy)))
 
 
 def linear_cross_entropy(
-    input: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor | Array
+    input: Tensor, weight: Tensor, bias: Tensor | None, targets: Array
 ) -> Tensor:
-    """cross_entropy(linear(input, weight, bias), target), in less time and memory.
-
-    input (N, H), weight (V, H), bias (V,), target (N,) integers; returns the mean in nats.
-    Raises as `cross_entropy` and `linear` do.
-    """
-    same_dtype("linear_cross_entropy", input, weight, bias)
+    """`functional.linear_cross_entropy` of targets that `class_ids` has checked."""
     N, V = input.shape[0], weight.shape[0]
-    x, W, targets = input.data, weight.data, raw(target)
-    _check_targets(targets, N, V)
-    xp = array_module(x)
-    targets = place(targets, xp)
-    if takes(x):
-        return on_gpu.linear_cross_entropy(input, weight, bias, targets)
+    x, W, xp = input.data, weight.data, array_module(input.data)
     work = WorkArray((N, V), like=x)
     z = xp.matmul(x, W.T, out=work.array)  # the logits
     z_target, total = xp.empty(N, x.dtype), xp.empty(N, x.dtype)

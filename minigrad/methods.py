@@ -1,10 +1,13 @@
-"""The operators and methods of a tensor, each the operation of that name in `ops`."""
+"""The operators and methods of a tensor, most of them the operation of that name in `ops`."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import ops
+from .spelling import either_spelling
 
 if TYPE_CHECKING:
     from .ops import Axis
@@ -59,14 +62,86 @@ class Methods:
     def __getitem__(self: Any, index: Any) -> Tensor:
         return ops.getitem(self, index)
 
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    # ------------------------------------------------------------ comparisons, without gradient
+
+    __hash__ = object.__hash__  # by identity, though == is not: a tensor may be a dict's key
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return _compared(operator.eq, self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return _compared(operator.ne, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _compared(operator.lt, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _compared(operator.le, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _compared(operator.gt, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _compared(operator.ge, self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _compared(operator.and_, self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _compared(operator.or_, self, other)
+
+    __rand__, __ror__ = __and__, __or__
+
+    def __invert__(self: Any) -> Tensor:
+        return ops.constant(~self.data)
+
+    def __contains__(self, item: Any) -> bool:
+        """Whether any element equals the item (some element its own, for an array)."""
+        equal = self == item
+        return bool(equal.any()) if isinstance(equal, Methods) else False
+
+    @either_spelling
+    def all(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.constant(self.data.all(axis=axis, keepdims=keepdims))
+
+    @either_spelling
+    def any(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.constant(self.data.any(axis=axis, keepdims=keepdims))
+
+    # ------------------------------------------------------------ reductions
+
+    @either_spelling
     def sum(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.sum(self, axis, keepdims)
 
+    @either_spelling
     def mean(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.mean(self, axis, keepdims)
 
+    @either_spelling
+    def var(
+        self: Any, axis: Axis = None, *, correction: float = 1, keepdims: bool = False
+    ) -> Tensor:
+        return ops.var(self, axis, correction=correction, keepdims=keepdims)
+
+    @either_spelling
+    def std(
+        self: Any, axis: Axis = None, *, correction: float = 1, keepdims: bool = False
+    ) -> Tensor:
+        return ops.std(self, axis, correction=correction, keepdims=keepdims)
+
+    @either_spelling
     def max(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.max(self, axis, keepdims)
+
+    @either_spelling
+    def min(self: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis, keepdims)
+
+    # ------------------------------------------------------------ shape
 
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape[0] if isinstance(shape[0], tuple | list) else shape)
@@ -76,6 +151,31 @@ class Methods:
 
     def permute(self: Any, *axes: Any) -> Tensor:
         return ops.permute(self, axes[0] if isinstance(axes[0], tuple) else axes)
+
+    @either_spelling
+    def squeeze(self: Any, axis: Axis = None) -> Tensor:
+        return ops.squeeze(self, axis)
+
+    @either_spelling
+    def unsqueeze(self: Any, axis: int) -> Tensor:
+        return ops.unsqueeze(self, axis)
+
+    def repeat(self: Any, *sizes: Any) -> Tensor:
+        return ops.repeat(self, *sizes)
+
+    @either_spelling
+    def chunk(self: Any, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
+        return ops.chunk(self, chunks, axis)
+
+    @either_spelling
+    def unbind(self: Any, axis: int = 0) -> tuple[Tensor, ...]:
+        return ops.unbind(self, axis)
+
+    @property
+    def T(self: Any) -> Tensor:
+        return ops.permute(self)
+
+    # ------------------------------------------------------------ element by element
 
     def exp(self) -> Tensor:
         return ops.exp(self)
@@ -92,6 +192,40 @@ class Methods:
     def relu(self) -> Tensor:
         return ops.relu(self)
 
-    @property
-    def T(self: Any) -> Tensor:
-        return ops.permute(self)
+    def sqrt(self) -> Tensor:
+        return ops.sqrt(self)
+
+    def sin(self) -> Tensor:
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        return ops.cos(self)
+
+    def abs(self) -> Tensor:
+        return ops.abs(self)
+
+    def where(self, condition: Any, other: Any) -> Tensor:
+        return ops.where(condition, self, other)
+
+    def maximum(self, other: Any) -> Tensor:
+        return ops.maximum(self, other)
+
+    def minimum(self, other: Any) -> Tensor:
+        return ops.minimum(self, other)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    clamp = clip
+
+
+def _compared(how: Callable[[Any, Any], Any], x: Any, other: Any) -> Any:
+    """how(x, other), a boolean tensor; NotImplemented for what is no number or array of them.
+
+    Then Python asks the other side, and failing that says False for ==, TypeError for <.
+    """
+    value = ops.raw(other)
+    is_number = isinstance(value, int | float)
+    if not is_number and not (hasattr(value, "dtype") and value.dtype.kind in "biuf"):
+        return NotImplemented
+    return ops.constant(how(x.data, value))

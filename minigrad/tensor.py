@@ -26,10 +26,10 @@ from .backend import (
     Array,
     array_module,
     current_module,
+    from_torch,
     get_default_dtype,
     place,
     to_host,
-    values,
 )
 from .methods import Methods
 
@@ -153,6 +153,29 @@ class Tensor(Methods):
         """The values as a NumPy array; on the NumPy backend it shares memory with the tensor."""
         return to_host(self.data)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values, for NumPy's functions: np.asarray(x). On CuPy a TypeError: say .numpy()."""
+        if array_module(self.data) is not np:
+            raise TypeError("a tensor on CuPy becomes a NumPy array only with .numpy()")
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        return bool(self._only("bool"))
+
+    def __float__(self) -> float:
+        return float(self._only("float"))
+
+    def __int__(self) -> int:
+        return int(self._only("int"))
+
+    def _only(self, wanted: str) -> Any:
+        if self.size != 1:
+            raise ValueError(
+                f"{wanted}() takes a tensor with one element, not one of shape {self.shape}: "
+                "pick one, or reduce it, e.g. with .any(), .all() or .sum()"
+            )
+        return self.data.item()
+
     # ---------------------------------------------------------------- the tape
 
     def detach(self) -> Tensor:
@@ -221,14 +244,31 @@ def tensor(x: Any, *, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     """A tensor on the current backend.
 
     Python floats and lists of them take the default dtype (float32), arrays keep theirs, PyTorch's
-    too, and integers stay integers, which can't require a gradient (TypeError).
+    too, and integers stay integers, which can't require a gradient (TypeError). Tensors, and lists
+    of them, give their values alone: what keeps a list's gradients is `stack`.
     """
-    x = x.data if isinstance(x, Tensor) else values(x)
+    x = _values(x)
     if dtype is None and not hasattr(x, "dtype") and np.asarray(x).dtype.kind == "f":
         dtype = get_default_dtype()
     # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
     xp = current_module()
     return Tensor(xp.array(place(x, xp), dtype=dtype), requires_grad)
+
+
+def _values(x: Any) -> Any:
+    """A tensor's array, also for a list of tensors; anything else as it is."""
+    if isinstance(x, Tensor):
+        return x.data
+    if not _holds_a_tensor(x):
+        return from_torch(x)
+    xp = current_module()
+    return xp.stack([place(tensor(part).data, xp) for part in x])
+
+
+def _holds_a_tensor(x: Any) -> bool:
+    return isinstance(x, list | tuple) and any(
+        isinstance(part, Tensor) or _holds_a_tensor(part) for part in x
+    )
 
 
 def _as_array(x: Array) -> Array:

@@ -4,7 +4,8 @@ from .batch_norm import BatchNorm1d, BatchNorm2d
 from .convolution import Conv2d, MaxPool2d
 from .dropout import Dropout, Dropout1d, Dropout2d
 from .layers import Embedding, Flatten, Linear, ReLU, Tanh
-from .module import Module, Parameter, Sequential
+from .loss import CrossEntropyLoss, MSELoss
+from .module import Module, ModuleList, Parameter, Sequential
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
+    "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -22,8 +24,10 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "Linear",
+    "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleList",
     "Parameter",
     "RNNCell",
     "ReLU",

@@ -48,6 +48,9 @@ class BatchNorm(Module):
         self.eps = eps
         self.momentum = momentum
 
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
     def forward(self, input: Tensor) -> Tensor:
         check_tensor(type(self).__name__, input)
         if input.ndim not in self.dims or input.shape[1] != self.num_features:

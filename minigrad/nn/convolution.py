@@ -40,8 +40,13 @@ class Conv2d(Module):
         self.bias: Any = None
         if bias:
             self.bias = Parameter(random.uniform(-bound, bound, (out_channels,)))
-        self.stride = pair(stride)
-        self.padding = pair(padding)
+        self.stride, self.padding = pair(stride), pair(padding)
+
+    def extra_repr(self) -> str:
+        O, C, *kernel = self.weight.shape
+        padding = f", padding={self.padding}" if any(self.padding) else ""
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"{C}, {O}, kernel_size={(*kernel,)}, stride={self.stride}{padding}{bias}"
 
     def forward(self, input: Tensor) -> Tensor:
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding)
@@ -51,9 +56,14 @@ class MaxPool2d(Module):
     """The largest value of each window of (N, C, H, W); the stride is the window's size."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
-        self.kernel_size = pair(kernel_size)
-        self.stride = self.kernel_size if stride is None else pair(stride)
-        self.padding = pair(padding)
+        stride = kernel_size if stride is None else stride
+        for sizes in (kernel_size, stride, padding):
+            pair(sizes)  # which refuses what is no size
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def extra_repr(self) -> str:
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        return f"{sizes}, padding={self.padding}"
 
     def forward(self, input: Tensor) -> Tensor:
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding)

@@ -20,6 +20,9 @@ class Dropout(Module):
         self.p = p
         self.shared = shared
 
+    def extra_repr(self) -> str:
+        return f"p={self.p}" + (f", shared={self.shared}" if self.shared else "")
+
     def forward(self, input: Tensor, mask: Array | None = None) -> Tensor:
         return F.dropout(input, self.p, self.training, mask=mask, shared=self.shared)
 

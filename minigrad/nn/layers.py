@@ -26,6 +26,11 @@ class Linear(Module):
         self.weight = Parameter(random.uniform(-bound, bound, (out_features, in_features)))
         self.bias = Parameter(random.uniform(-bound, bound, (out_features,))) if bias else None
 
+    def extra_repr(self) -> str:
+        out_features, in_features = self.weight.shape
+        bias = self.bias is not None
+        return f"in_features={in_features}, out_features={out_features}, bias={bias}"
+
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)
 
@@ -38,6 +43,10 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         self.weight = Parameter(random.normal((num_embeddings, embedding_dim)))
+
+    def extra_repr(self) -> str:
+        num_embeddings, embedding_dim = self.weight.shape
+        return f"{num_embeddings}, {embedding_dim}"
 
     def forward(self, input: Tensor | Array) -> Tensor:
         return F.embedding(input, self.weight)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import Array, array_module, load, to_host, values
+from ..backend import Array, array_module, from_torch, load, to_host
 from ..tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
+Container = TypeVar("Container", bound="Numbered")
 
 
 class Parameter(Tensor):
@@ -44,6 +46,17 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
+
+    def extra_repr(self) -> str:
+        """What `repr` says of a layer between its brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        """As in PyTorch: the name, what `extra_repr` says, and the modules inside, indented."""
+        extra, inside = self.extra_repr(), [f"({k}): {child!r}" for k, child in self.children()]
+        if inside:
+            extra = "\n" + textwrap.indent("\n".join([extra] * bool(extra) + inside), "  ") + "\n"
+        return f"{type(self).__name__}({extra})"
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside this one, with their names."""
@@ -153,7 +166,7 @@ class Module:
 
 def _numbers(value: Any) -> np.ndarray:
     """An entry of a state_dict as a NumPy array; TypeError if it is none, or not of numbers."""
-    array = values(value.data if isinstance(value, Tensor) else value)
+    array = from_torch(value.data if isinstance(value, Tensor) else value)
     if not hasattr(array, "dtype"):
         raise TypeError(f"is a {type(value).__name__}, not an array or a tensor")
     if array.dtype.kind not in "fiub":
@@ -161,14 +174,48 @@ def _numbers(value: Any) -> np.ndarray:
     return to_host(array)
 
 
-class Sequential(Module):
-    """Modules one after the other, named "0", "1", and so on."""
+class Numbered(Module):
+    """The base of Sequential and ModuleList: modules named "0", "1", and so on, as in a list."""
+
+    def append(self: Container, module: Module) -> Container:
+        """Add a module at the end (TypeError for anything else)."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__} takes modules, not {type(module).__name__}")
+        setattr(self, str(len(self)), module)
+        return self
+
+    def extend(self: Container, modules: Iterable[Module]) -> Container:
+        """Add modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def __len__(self) -> int:
+        return len(list(self.children()))
+
+    def __iter__(self) -> Iterator[Module]:
+        return (module for _, module in self.children())
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """A module, or for a slice several, in a container of their own with names from "0"."""
+        chosen = list(self)[index]
+        return chosen if isinstance(chosen, Module) else type(self)().extend(chosen)
+
+
+class Sequential(Numbered):
+    """Modules one after the other: each gets what the one before returns."""
 
     def __init__(self, *layers: Module) -> None:
-        for i, layer in enumerate(layers):
-            setattr(self, str(i), layer)
+        self.extend(layers)
 
     def forward(self, input: Any) -> Any:
-        for _, layer in self.children():
+        for layer in self:
             input = layer(input)
         return input
+
+
+class ModuleList(Numbered):
+    """Modules in a list, whose parameters are found; what calls them is up to its owner."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from ..bptt import through_time, unrolled
 from ..checks import check_tensor, same_dtype
 from ..gpu import bptt as on_gpu
 from ..gpu.kernels import takes
-from ..ops import stack, unbind
+from ..ops import concatenate, stack, unbind
 from ..tensor import Tensor
 from .module import Module, Parameter
 
@@ -37,6 +38,10 @@ class Recurrent(Module):
     bias_hh_l{k} (G·H,), uniform in ±1/√H; G is the cell's number of gates.
 
     dropout       between the layers, not after the last
+    batch_first   input and output are (B, T, ·) instead of (T, B, ·); states stay as they are
+    bidirectional each layer also reads the sequence from its end, with weights of its own,
+                  weight_ih_l{k}_reverse and so on, and the outputs of both, (T, B, 2·H) in all,
+                  go into the next layer (Schuster & Paliwal 1997)
     bptt          "manual" takes the backward pass through time written by hand, "autograd"
                   unrolls the cell on the tape: the same numbers, either way
     dropout_kind  "standard", or "variational" for one mask per sequence, the same at every step
@@ -53,6 +58,8 @@ class Recurrent(Module):
         dropout: float,
         bptt: str,
         dropout_kind: str,
+        batch_first: bool,
+        bidirectional: bool,
     ) -> None:
         if min(input_size, hidden_size, num_layers) < 1:
             raise ValueError(
@@ -71,22 +78,31 @@ class Recurrent(Module):
         self.dropout = dropout
         self.bptt = bptt
         self.dropout_shared = DROPOUT_KINDS[dropout_kind]
+        self.batch_first = batch_first
+        self.bidirectional = bidirectional
+        self.directions = ("", "_reverse") if bidirectional else ("",)
         bound = 1 / math.sqrt(hidden_size)
         gates = cell.num_gates * hidden_size
-        for layer in range(num_layers):
-            inputs = hidden_size if layer else input_size
+        for layer, direction in itertools.product(range(num_layers), self.directions):
+            inputs = hidden_size * len(self.directions) if layer else input_size
             for name, shape in {
                 "weight_ih": (gates, inputs),
                 "weight_hh": (gates, hidden_size),
                 "bias_ih": (gates,),
                 "bias_hh": (gates,),
             }.items():
-                setattr(self, f"{name}_l{layer}", Parameter(random.uniform(-bound, bound, shape)))
+                parameter = Parameter(random.uniform(-bound, bound, shape))
+                setattr(self, f"{name}_l{layer}{direction}", parameter)
 
-    def weights(self, layer: int) -> list[Parameter]:
-        """weight_ih, weight_hh, bias_ih and bias_hh of one layer."""
+    def weights(self, layer: int, direction: str = "") -> list[Parameter]:
+        """weight_ih, weight_hh, bias_ih and bias_hh of one layer, also in direction "_reverse"."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return [getattr(self, f"{name}_l{layer}") for name in names]
+        return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
+
+    def extra_repr(self) -> str:
+        options = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        given = [f"{k}={getattr(self, k)}" for k, v in options.items() if getattr(self, k) != v]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *given])
 
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
@@ -94,27 +110,40 @@ class Recurrent(Module):
         """input (T, B, input_size) to output (T, B, H) and the state after the last step.
 
         The state is a tensor (num_layers, B, H), for LSTM a pair (h, c) of them; without one it
-        starts at zero. Raises ValueError for a shape, TypeError for a dtype that does not fit.
+        starts at zero. Of a bidirectional layer the output is (T, B, 2·H) and the state
+        (2·num_layers, B, H): layer 0, layer 0 from the end, layer 1, and so on; with batch_first,
+        input and output have B before T. Raises ValueError for a shape, TypeError for a dtype that
+        does not fit.
         """
         check_tensor(type(self).__name__, input)
-        if input.ndim != 3 or input.shape[0] < 1 or input.shape[2] != self.input_size:
+        time, order = (1, "B, T") if self.batch_first else (0, "T, B")
+        if input.ndim != 3 or input.shape[time] < 1 or input.shape[2] != self.input_size:
             raise ValueError(
-                f"{type(self).__name__}: the input must be (T, B, {self.input_size}) with T of "
+                f"{type(self).__name__}: the input must be ({order}, {self.input_size}) with T of "
                 f"at least 1, not {input.shape}"
             )
-        shape = (self.num_layers, input.shape[1], self.hidden_size)
+        if self.batch_first:
+            input = input.transpose(0, 1)
+        shape = (self.num_layers * len(self.directions), input.shape[1], self.hidden_size)
         first = _states(type(self).__name__, self.cell, hidden, input, shape)
         same_dtype(type(self).__name__, input, *self.weights(0), *first)
         one_layer = PASSES[self.bptt]
-        if one_layer is through_time and takes(input.data, cell=self.cell):
+        if one_layer is through_time and takes(self.weights(0)[0].data, cell=self.cell):
             one_layer = on_gpu.through_time
         last = []
         output = input
-        for layer, state in enumerate(zip(*(unbind(s) for s in first), strict=True)):
+        states = zip(*(unbind(s) for s in first), strict=True)
+        for layer in range(self.num_layers):
             if layer:
                 output = F.dropout(output, self.dropout, self.training, shared=self.dropout_shared)
-            output, *end = one_layer(self.cell, output, state, *self.weights(layer))
-            last.append(end)
+            read = []
+            for d, direction in enumerate(self.directions):
+                state, weights = next(states), self.weights(layer, direction)
+                one, *end = one_layer(self.cell, output[::-1] if d else output, state, *weights)
+                read.append(one[::-1] if d else one)
+                last.append(end)
+            output = concatenate(read, axis=-1) if len(read) > 1 else read[0]
+        output = output.transpose(0, 1) if self.batch_first else output
         return output, _tensor_or_tuple([stack(layers) for layers in zip(*last, strict=True)])
 
 
@@ -158,9 +187,14 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bptt: str = "manual",
         dropout_kind: str = "standard",
+        batch_first: bool = False,
+        bidirectional: bool = False,
     ) -> None:
         cell = _rnn_cell(nonlinearity)
-        super().__init__(cell, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind)
+        super().__init__(
+            cell, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind,
+            batch_first, bidirectional,
+        )  # fmt: skip
 
 
 class LSTM(Recurrent):
@@ -175,10 +209,13 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
         bptt: str = "manual",
         dropout_kind: str = "standard",
+        batch_first: bool = False,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__(
-            cells.LSTM, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind
-        )
+            cells.LSTM, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind,
+            batch_first, bidirectional,
+        )  # fmt: skip
 
 
 class GRU(Recurrent):
@@ -193,10 +230,13 @@ class GRU(Recurrent):
         dropout: float = 0.0,
         bptt: str = "manual",
         dropout_kind: str = "standard",
+        batch_first: bool = False,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__(
-            cells.GRU, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind
-        )
+            cells.GRU, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind,
+            batch_first, bidirectional,
+        )  # fmt: skip
 
 
 class RecurrentCell(Module):
@@ -220,6 +260,9 @@ class RecurrentCell(Module):
         self.weight_hh = Parameter(random.uniform(-bound, bound, (gates, hidden_size)))
         self.bias_ih = Parameter(random.uniform(-bound, bound, (gates,)))
         self.bias_hh = Parameter(random.uniform(-bound, bound, (gates,)))
+
+    def extra_repr(self) -> str:
+        return f"{self.weight_ih.shape[1]}, {self.hidden_size}"
 
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
@@ -245,6 +288,11 @@ class RNNCell(RecurrentCell):
 
     def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str = "tanh") -> None:
         super().__init__(_rnn_cell(nonlinearity), input_size, hidden_size)
+        self.nonlinearity = nonlinearity
+
+    def extra_repr(self) -> str:
+        kind = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}"
+        return super().extra_repr() + kind
 
 
 class LSTMCell(RecurrentCell):

@@ -15,6 +15,7 @@ from helpers import (
     assert_as_torch,
     assert_gradients_are_sound,
     distinct,
+    floats,
     leaf,
     leaves,
     shapes,
@@ -95,6 +96,32 @@ def cross_entropy(draw: Draw) -> Case:
             )
         ),
         [draw(arrays((N, V)))],
+    )
+
+
+def cross_entropy_ignoring(draw: Draw) -> Case:
+    """Of some rows, at least one left: class 0, or a number that is no class."""
+    N, V = draw(st.integers(2, 4)), draw(CLASSES)
+    ignored = draw(st.sampled_from([-100, 0, V, 255]))
+    target, ignore = targets(draw, N, V), draw(hnp.arrays(bool, N))
+    target[ignore] = ignored
+    target[0] = 1
+    how = {"ignore_index": ignored, "reduction": draw(st.sampled_from(["mean", "sum"]))}
+
+    def theirs(torch: Any) -> Callable[..., Any]:
+        return lambda z: torch.nn.functional.cross_entropy(z, torch.tensor(target), **how)
+
+    return Case(lambda z: F.cross_entropy(z, target, **how), theirs, [draw(arrays((N, V)))])
+
+
+def mse_loss(draw: Draw) -> Case:
+    """Clear of a loss of zero, whose slope rounding may miss."""
+    x = draw(arrays(shapes(min_side=1)))
+    reduction = draw(st.sampled_from(["mean", "sum"]))
+    return Case(
+        lambda x, t: F.mse_loss(x, t, reduction=reduction),
+        lambda torch: lambda x, t: torch.nn.functional.mse_loss(x, t, reduction=reduction),
+        [x, draw(arrays(x.shape, floats(2.5, 4)))],
     )
 
 
@@ -214,6 +241,8 @@ CASES = {
     "linear": linear,
     "embedding": embedding,
     "cross_entropy": cross_entropy,
+    "cross_entropy ignoring": cross_entropy_ignoring,
+    "mse_loss": mse_loss,
     "linear_cross_entropy": linear_cross_entropy,
     "dropout": dropout,
     "dropout without chance": dropout_without_chance,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -204,12 +206,44 @@ def test_dtypes_that_differ_are_refused() -> None:
 # -------------------------------------------------------------------- targets
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
-def test_targets_are_any_integers_as_array_or_tensor(dtype: Any) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64, np.uint64])
+def test_targets_are_any_integers_as_array_tensor_or_list(dtype: Any) -> None:
     target = np.array([2, 0], dtype)
-    for wrapped in (target, mg.tensor(target)):
+    for wrapped in (target, mg.tensor(target), [2, 0], (2, 0)):
         for loss, _ in losses(np.eye(2, 3), wrapped):
             assert loss.item() == pytest.approx(np.log(np.e + 2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_small_integers_name_large_classes(dtype: Any) -> None:
+    """Row · classes + target would overflow in the targets' own dtype."""
+    N, V = 40, 250
+    logits = np.random.default_rng(0).standard_normal((N, V))
+    target = np.arange(N)[::-1] + 210
+    for (loss, z), (expected, other) in zip(
+        losses(logits, target.astype(dtype)), losses(logits, target), strict=True
+    ):
+        loss.backward()
+        expected.backward()
+        assert loss.item() == expected.item()
+        assert_array_equal(z.grad, other.grad)
+
+
+@pytest.mark.parametrize("target", [np.array([0.0, 1.0]), [0.0, 1.0], np.array([True, False])])
+def test_targets_that_are_no_integers_are_refused(target: Any) -> None:
+    for function in range(2):
+        with pytest.raises(TypeError, match=r"must be integers, not (float64|bool)"):
+            losses_of(function, np.eye(2, 3), target)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (4,), ()])
+def test_logits_that_are_no_matrix_are_refused_with_what_to_do(shape: tuple[int, ...]) -> None:
+    target, x = np.zeros(shape[:-1], int), mg.tensor(np.ones(shape))
+    given = re.escape(str(shape))
+    with pytest.raises(ValueError, match=rf"^cross_entropy.*\(N, V\).*{given}.*reshape"):
+        F.cross_entropy(x, target)
+    with pytest.raises(ValueError, match=rf"^linear_cross_entropy.*\(N, H\).*{given}.*reshape"):
+        F.linear_cross_entropy(x, mg.tensor(np.ones((5, 4))), None, target)
 
 
 @pytest.mark.parametrize("target", [[0, 3], [-1, 0]])
@@ -218,6 +252,63 @@ def test_a_target_that_is_no_class_is_refused(target: list[int]) -> None:
     for function in range(2):
         with pytest.raises(IndexError, match=rf"{wrong}\b.*3 classes"):
             losses_of(function, np.eye(2, 3), np.array(target))
+
+
+def test_a_target_to_ignore_is_no_class_of_the_others() -> None:
+    with pytest.raises(IndexError, match=r"-1 to 2.*3 classes"):
+        F.cross_entropy(leaf(np.eye(3)), [-100, -1, 2])
+    with pytest.raises(IndexError, match=r"-100 to 2"):
+        F.cross_entropy(leaf(np.eye(2, 3)), [-100, 2], ignore_index=0)
+    with pytest.raises(IndexError, match=r"-100 to 2"):  # which ignores none
+        losses_of(1, np.eye(2, 3), np.array([-100, 2]))
+
+
+def test_the_rows_that_are_ignored_might_as_well_not_be_there() -> None:
+    """Not even where their loss, or that of the class that stands in for theirs, is infinite."""
+    rows = np.array([[0.0, 1.0, 2.0], [-np.inf, 0.0, 0.0], [3.0, 0.0, 0.0]])
+    z, alone = leaf(rows), leaf(rows[::2])
+    loss = F.cross_entropy(z, np.array([2, 7, 1], np.uint8), ignore_index=7)
+    expected = F.cross_entropy(alone, [2, 1])
+    loss.backward()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-15)
+    assert_allclose(z.grad[::2], alone.grad, rtol=1e-15)
+    assert not z.grad[1].any()
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_the_mean_of_no_rows_is_nan_and_their_sum_zero(rows: int) -> None:
+    target = np.full(rows, -100)
+    with np.errstate(all="raise"):
+        z = leaf(np.ones((rows, 3)))
+        loss = F.cross_entropy(z, target)
+        loss.backward()
+        assert math.isnan(loss.item())
+        assert z.grad.tolist() == [[0.0] * 3] * rows
+        assert F.cross_entropy(z, target, reduction="sum").item() == 0
+
+
+def test_what_pytorch_puts_elsewhere_goes_by_name() -> None:
+    z, target = leaf(np.eye(2)), np.array([0, 1])
+    with pytest.raises(TypeError, match="positional"):
+        F.cross_entropy(z, target, "sum")
+    with pytest.raises(TypeError, match="positional"):
+        F.mse_loss(z, np.eye(2), "sum")
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 3), (), (4,)])
+def test_the_squared_error_does_not_broadcast(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(3,\)"):
+        F.mse_loss(leaf(np.ones(3)), np.ones(shape))
+
+
+def test_the_squared_error_takes_lists_and_unknown_reductions_not() -> None:
+    x = leaf([1.0, 2.0, 4.0], np.float32)
+    assert F.mse_loss(x, [1, 0, 1]).item() == pytest.approx(13 / 3)
+    assert F.mse_loss(x, [1, 0, 1], reduction="sum").item() == 13
+    with pytest.raises(ValueError, match="'none'"):
+        F.mse_loss(x, [1, 0, 1], reduction="none")
+    assert math.isnan(F.mse_loss(leaf([]), []).item())
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), ()])

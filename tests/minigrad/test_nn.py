@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -80,17 +81,21 @@ def embedding(draw: Draw) -> Case:
 
 def recurrent(name: str, **how: Any) -> Any:
     """Any number of layers, with a state and from zero; dropout only where it is off."""
+    directions = 2 if how.get("bidirectional") else 1
 
     def case(draw: Draw) -> Case:
         B, (T, I, H) = draw(BATCHES), (draw(SIZES) for _ in range(3))
         layers, bptt = draw(st.integers(1, 3)), draw(st.sampled_from(["manual", "autograd"]))
         dropout = draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0
         states = draw(st.sampled_from([0, 2 if name == "LSTM" else 1]))
-        layer = getattr(nn, name)(I, H, layers, dropout=dropout, bptt=bptt, **how)
+        options = {"dropout": dropout, "batch_first": draw(st.booleans()), **how}
+        layer = getattr(nn, name)(I, H, layers, bptt=bptt, **options)
+        lead = (B, T) if options["batch_first"] else (T, B)
+        state = (layers * directions, B, H)
         return Case(
             spread(layer, draw).train(not dropout),
-            lambda torch: getattr(torch.nn, name)(I, H, layers, dropout=dropout, **how),
-            [sized(draw, T, B, I), *(sized(draw, layers, B, H) for _ in range(states))],
+            lambda torch: getattr(torch.nn, name)(I, H, layers, **options),
+            [sized(draw, *lead, I), *(sized(draw, *state) for _ in range(states))],
         )
 
     return case
@@ -166,6 +171,26 @@ def sequential(draw: Draw) -> Case:
     )
 
 
+class Branches(nn.ModuleList):
+    """A list that adds up what its modules give."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self
+        return first(x) + second(x) * self[-1](x)
+
+
+def module_list(draw: Draw) -> Case:
+    def theirs(torch: Any) -> Any:
+        class Branches(torch.nn.ModuleList):
+            def forward(self, x: Any) -> Any:
+                return self[0](x) + self[1](x) * self[1](x)
+
+        return Branches([torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)])
+
+    layer = Branches([nn.Linear(2, 3), nn.Linear(2, 3)])
+    return Case(spread(layer, draw), theirs, [sized(draw, draw(BATCHES), 2)])
+
+
 def dropout(name: str, dims: int) -> Any:
     """Units dropped by chance, which PyTorch would not hit."""
     return lambda draw: Case(getattr(nn, name)(0.4), None, [some(draw, dims)])
@@ -180,14 +205,40 @@ def certain_dropout(name: str, dims: int) -> Any:
     return case
 
 
+def cross_entropy_loss(draw: Draw) -> Case:
+    N, V = draw(st.integers(2, 3)), draw(st.integers(2, 3))
+    target = np.array(
+        [1, *draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=N - 1, max_size=N - 1))]
+    )
+    how = {"ignore_index": -1, "reduction": draw(st.sampled_from(["mean", "sum"]))}
+    return Case(
+        nn.CrossEntropyLoss(**how),
+        lambda torch: torch.nn.CrossEntropyLoss(**how),
+        [sized(draw, N, V), target],
+    )
+
+
+def mse_loss(draw: Draw) -> Case:
+    shape = draw(SIZES), draw(SIZES)
+    how = {"reduction": draw(st.sampled_from(["mean", "sum"]))}
+    return Case(
+        nn.MSELoss(**how),
+        lambda torch: torch.nn.MSELoss(**how),
+        [sized(draw, *shape), sized(draw, *shape) + 3],
+    )
+
+
 # The first word is the layer's name; after it, which of its uses.
 CASES = {
     "Linear": linear,
     "Embedding": embedding,
     "RNN tanh": recurrent("RNN", nonlinearity="tanh"),
     "RNN relu": recurrent("RNN", nonlinearity="relu"),
+    "RNN both ways": recurrent("RNN", bidirectional=True),
     "LSTM": recurrent("LSTM"),
+    "LSTM both ways": recurrent("LSTM", bidirectional=True),
     "GRU": recurrent("GRU"),
+    "GRU both ways": recurrent("GRU", bidirectional=True),
     "RNNCell tanh": cell("RNNCell", nonlinearity="tanh"),
     "RNNCell relu": cell("RNNCell", nonlinearity="relu"),
     "LSTMCell": cell("LSTMCell"),
@@ -206,6 +257,9 @@ CASES = {
     "ReLU": plain("ReLU"),
     "Tanh": plain("Tanh"),
     "Flatten": plain("Flatten"),
+    "CrossEntropyLoss": cross_entropy_loss,
+    "MSELoss": mse_loss,
+    "ModuleList": module_list,
     "Sequential": sequential,
 }
 
@@ -304,6 +358,10 @@ def test_a_cells_state_of_another_dtype_is_refused(which: int) -> None:
 def test_recurrent_layers_say_which_input_they_take(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"GRU.*\(T, B, 2\)"):
         nn.GRU(2, 3)(mg.tensor(np.ones(shape, np.float32)))
+    if shape[0] == 0:
+        shape = (4, 0, 2)
+    with pytest.raises(ValueError, match=rf"GRU.*\(B, T, 2\).*{re.escape(str(shape))}"):
+        nn.GRU(2, 3, batch_first=True)(mg.tensor(np.ones(shape, np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -313,6 +371,9 @@ def test_recurrent_layers_say_which_state_they_take(shapes: list[tuple[int, ...]
     state = tuple(mg.tensor(np.ones(shape, np.float32)) for shape in shapes)
     with pytest.raises(ValueError, match=r"LSTM.*2 of \(1, 4, 3\)"):
         nn.LSTM(2, 3)(mg.tensor(np.ones((5, 4, 2), np.float32)), state)
+    with pytest.raises(ValueError, match=r"LSTM.*2 of \(4, 4, 3\)"):
+        both_ways = nn.LSTM(2, 3, 2, batch_first=True, bidirectional=True)
+        both_ways(mg.tensor(np.ones((4, 5, 2), np.float32)), state)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +422,20 @@ def test_dropout_acts_between_recurrent_layers_and_not_after_the_last(bptt: str)
     assert one.data.all()
     evaluated, _ = layer.eval()(x)
     assert (evaluated.data != output.data).any()
+
+
+@pytest.mark.parametrize("bptt", ["manual", "autograd"])
+def test_the_way_back_is_the_way_forth_of_the_sequence_reversed(bptt: str) -> None:
+    layer = nn.GRU(2, 3, bptt=bptt, bidirectional=True)
+    back = nn.GRU(2, 3, bptt=bptt)
+    back.load_state_dict(
+        {k.removesuffix("_reverse"): v for k, v in layer.state_dict().items() if "_rev" in k}
+    )
+    x = mg.tensor(np.random.default_rng(0).standard_normal((4, 2, 2)).astype(np.float32))
+    (output, last), (reversed_output, end) = layer(x), back(x[::-1])
+    assert_array_equal(output.data[:, :, 3:], reversed_output.data[::-1])
+    assert_array_equal(last.data[1], end.data[0])
+    assert_array_equal(last.data[1], output.data[0, :, 3:])  # after the sequence's first step
 
 
 # -------------------------------------------------------------------- first weights
@@ -507,3 +582,115 @@ def test_loading_part_of_a_model_is_possible_when_asked_for() -> None:
 def test_a_module_says_when_it_does_nothing() -> None:
     with pytest.raises(NotImplementedError):
         nn.Module()(1)
+
+
+# -------------------------------------------------------------------- lists of modules
+
+
+@pytest.mark.parametrize("kind", [nn.ModuleList, nn.Sequential])
+def test_modules_by_number_are_a_list(kind: Any) -> None:
+    one, two, three = nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)
+    layers = kind().append(one).extend([two, three])
+    assert len(layers) == 3
+    assert list(layers) == [one, two, three]
+    assert [layers[i] for i in (0, 1, 2, -1)] == [one, two, three, three]
+    assert type(layers[1:]) is kind
+    assert list(layers[1:]) == [two, three]
+    assert list(layers[::-2].state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert [name for name, _ in layers.children()] == ["0", "1", "2"]
+    assert list(layers.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    with pytest.raises(IndexError):
+        layers[3]
+    assert len(kind()) == 0
+
+
+def test_what_is_in_a_list_of_modules_is_found() -> None:
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    model = Stack()
+    assert [n for n, _ in model.named_parameters()][:3] == [
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.1.weight",
+    ]
+    assert not any(m.training for m in model.eval().layers)
+    model(leaf(np.ones((1, 2)), np.float32)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("made", [lambda: nn.Sequential([nn.Tanh()]), lambda: nn.ModuleList([3])])
+def test_only_modules_go_into_a_list_of_modules(made: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes modules, not (list|int)"):
+        made()
+
+
+# -------------------------------------------------------------------- repr
+
+REPRS = {
+    "Linear": lambda n: n.Linear(3, 4),
+    "Linear without bias": lambda n: n.Linear(3, 4, bias=False),
+    "Embedding": lambda n: n.Embedding(5, 3),
+    "RNN": lambda n: n.RNN(2, 3, nonlinearity="relu"),
+    "LSTM": lambda n: n.LSTM(2, 3, 2, dropout=0.5),
+    "LSTM with all": lambda n: n.LSTM(2, 3, 2, dropout=0.5, batch_first=True, bidirectional=True),
+    "GRU": lambda n: n.GRU(2, 3),
+    "RNNCell": lambda n: n.RNNCell(2, 3),
+    "RNNCell relu": lambda n: n.RNNCell(2, 3, nonlinearity="relu"),
+    "LSTMCell": lambda n: n.LSTMCell(2, 3),
+    "GRUCell": lambda n: n.GRUCell(2, 3),
+    "Dropout": lambda n: n.Dropout(0.2),
+    "Dropout1d": lambda n: n.Dropout1d(0.2),
+    "Dropout2d": lambda n: n.Dropout2d(0.2),
+    "BatchNorm1d": lambda n: n.BatchNorm1d(4, momentum=0.5),  # half is the same share in both
+    "BatchNorm2d": lambda n: n.BatchNorm2d(4, eps=1e-3, momentum=0.5),
+    "Conv2d": lambda n: n.Conv2d(3, 4, 2),
+    "Conv2d with all": lambda n: n.Conv2d(3, 4, (2, 3), 2, (1, 0), bias=False),
+    "MaxPool2d": lambda n: n.MaxPool2d(2),
+    "MaxPool2d with all": lambda n: n.MaxPool2d((2, 3), 1, 1),
+    "ReLU": lambda n: n.ReLU(),
+    "Tanh": lambda n: n.Tanh(),
+    "Flatten": lambda n: n.Flatten(),
+    "CrossEntropyLoss": lambda n: n.CrossEntropyLoss(),
+    "MSELoss": lambda n: n.MSELoss(),
+    "ModuleList": lambda n: n.ModuleList([n.Linear(3, 4), n.ReLU()]),
+    "Sequential": lambda n: n.Sequential(n.Linear(3, 4), n.Sequential(n.Tanh(), n.GRU(4, 2))),
+    "Sequential of none": lambda n: n.Sequential(n.Sequential()),
+}
+# What PyTorch's layers can do and ours can't, and says.
+ONLY_THERE = [
+    ", inplace=False", ", affine=True", ", bias=True, track_running_stats=True",
+    ", track_running_stats=True", ", dilation=1, ceil_mode=False", "start_dim=1, end_dim=-1",
+]  # fmt: skip
+
+
+def test_every_layer_is_in_the_table_of_reprs() -> None:
+    assert set(nn.__all__) - {"Module", "Parameter"} == {name.split()[0] for name in REPRS}
+
+
+@pytest.mark.parametrize("name", REPRS)
+def test_layers_are_printed_as_in_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = repr(REPRS[name](torch.nn))
+    for words in ONLY_THERE:
+        theirs = theirs.replace(words, "")
+    assert repr(REPRS[name](nn)) == theirs
+
+
+def test_a_module_of_ones_own_is_printed_with_what_it_says() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            self.inner = nn.Tanh()
+
+        def extra_repr(self) -> str:
+            return "size=3"
+
+    assert repr(nn.Sequential(Own())) == (
+        "Sequential(\n  (0): Own(\n    size=3\n    (inner): Tanh()\n  )\n)"
+    )

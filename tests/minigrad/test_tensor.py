@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -160,6 +161,129 @@ def test_operators_take_numbers_on_either_side(name: str) -> None:
             assert_allclose(y.data, expected, rtol=1e-15)
 
 
+# -------------------------------------------------------------------- comparisons
+
+COMPARISONS = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+C = np.array([[0.5, 3.0], [1.0, 0.25]])  # against A: equal, larger and smaller ones
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_comparisons_are_numpys_and_have_no_gradient(name: str) -> None:
+    compare = COMPARISONS[name]
+    for left, right in ((leaf(A), leaf(C)), (leaf(A), here(C)), (here(A), leaf(C))):
+        y = compare(left, right)
+        assert isinstance(y, Tensor)
+        assert y.dtype == bool
+        assert not y.requires_grad
+        assert_array_equal(y.data, compare(A, C))
+    for number in (1, 0.5, np.float64(0.5)):
+        assert_array_equal(compare(leaf(A), number).data, compare(A, number))
+        assert_array_equal(compare(number, leaf(A)).data, compare(number, A))
+
+
+@pytest.mark.parametrize("other", [None, "a", [0.5, 2.0], {}, object(), np.array(["a", "b"])])
+def test_what_is_no_number_is_not_equal_and_has_no_order(other: Any) -> None:
+    x = leaf(A)
+    assert (x == other) is False
+    assert (x != other) is True
+    assert other not in x
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+        with pytest.raises(TypeError, match="not supported"):
+            compare(x, other)
+
+
+def test_boolean_tensors_combine_and_select() -> None:
+    x = leaf(A)
+    middle = (x > 0.3) & (x < 1.8)
+    assert middle.data.tolist() == [[True, False], [True, False]]
+    assert (~middle).data.tolist() == [[False, True], [False, True]]
+    assert ((x < 0.3) | here(A > 1.8)).data.tolist() == [[False, True], [False, True]]
+    assert (here(A > 1.8) | (x < 0.3)).data.tolist() == [[False, True], [False, True]]
+    assert (here(A < 1.8) & (x > 0.3)).data.tolist() == middle.data.tolist()
+    y = x[middle]
+    assert y.data.tolist() == [0.5, 1.5]
+    y.backward(np.array([1.0, 10.0]))
+    assert x.grad.tolist() == [[1, 0], [10, 0]]
+    with pytest.raises(TypeError, match="supported"):
+        operator.invert(x)
+
+
+def test_any_and_all() -> None:
+    large = leaf(A) > 1
+    assert (bool(large.any()), bool(large.all())) == (True, False)
+    assert large.any(dim=1).data.tolist() == [True, True]
+    assert large.all(axis=0, keepdims=True).data.tolist() == [[False, False]]
+
+
+def test_in_asks_for_an_equal_element() -> None:
+    x = leaf(A)
+    assert 2.0 in x
+    assert leaf(2.0) in x
+    assert 7 not in x
+    assert 2 in mg.tensor([1, 2])
+
+
+def test_a_tensor_is_hashed_by_identity() -> None:
+    x, twin = leaf(A), leaf(A)
+    found = {x: "x", twin: "twin"}
+    assert (found[x], found[twin]) == ("x", "twin")
+    assert hash(x) != hash(twin)
+    assert len({x, x, twin}) == 2
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_element_is_a_number(shape: tuple[int, ...]) -> None:
+    x = leaf(np.full(shape, 2.5))
+    assert (float(x), int(x), bool(x)) == (2.5, 2, True)
+    assert [type(convert(x)) for convert in (float, int, bool)] == [float, int, bool]
+    assert not x - 2.5
+    assert not leaf(np.zeros(shape))
+
+
+@pytest.mark.parametrize("convert", [bool, float, int])
+@pytest.mark.parametrize("shape", [(2,), (1, 3), (0,)])
+def test_several_elements_are_no_number(convert: Any, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"{convert.__name__}\(\) takes.*\({shape[0]},"):
+        convert(leaf(np.ones(shape)))
+
+
+def test_numpy_takes_a_tensor_unless_it_is_on_a_gpu() -> None:
+    x = leaf(A)
+    if current_module() is not np:
+        with pytest.raises(TypeError, match=r"\.numpy\(\)"):
+            np.asarray(x)
+        return
+    assert np.asarray(x) is x.data
+    assert np.asarray(x, dtype=np.float32).dtype == np.float32
+    copy = np.array(x)
+    copy[0] = 9
+    assert x.data.tolist() == A.tolist()
+    with pytest.raises(ValueError, match="copy"):
+        np.array(x, dtype=np.float32, copy=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_list_of_tensors_makes_a_tensor_of_their_values(dtype: Any) -> None:
+    one, other = mg.tensor(np.array([1, 2], dtype)), mg.tensor(np.array([3, 4], dtype))
+    made = mg.tensor([one, other])
+    assert made.data.tolist() == [[1, 2], [3, 4]]
+    assert made.dtype == mg.tensor(((one, one), (other, other))).dtype == dtype
+    assert mg.tensor([[one[0], 5], [7, other[1]]]).data.tolist() == [[1, 5], [7, 4]]
+    assert mg.tensor([one, other], dtype=np.float16).dtype == np.float16
+    one.data[0] = 9
+    assert made.data[0, 0] == 1
+    assert not mg.tensor([leaf(1.0), leaf(2.0)]).requires_grad
+
+
+# -------------------------------------------------------------------- methods
+
 METHODS = {
     "sum": lambda x: (x.sum(), ops.sum(x)),
     "sum axis": lambda x: (x.sum(1, True), ops.sum(x, 1, True)),
@@ -171,6 +295,14 @@ METHODS = {
     "permute": lambda x: (x.permute(1, 0), ops.permute(x, (1, 0))),
     "permute tuple": lambda x: (x.permute((1, 0)), ops.permute(x, (1, 0))),
     "T": lambda x: (x.T, ops.permute(x)),
+    "min": lambda x: (x.min(0), ops.min(x, 0)),
+    "var": lambda x: (x.var(1, correction=0), ops.var(x, 1, correction=0)),
+    "std": lambda x: (x.std(keepdims=True), ops.std(x, keepdims=True)),
+    "squeeze": lambda x: (x[:1].squeeze(0), ops.squeeze(x[:1], 0)),
+    "unsqueeze": lambda x: (x.unsqueeze(1), ops.unsqueeze(x, 1)),
+    "repeat": lambda x: (x.repeat(2, 1), ops.repeat(x, 2, 1)),
+    "chunk": lambda x: (x.chunk(2, 1)[1], ops.chunk(x, 2, 1)[1]),
+    "unbind": lambda x: (x.unbind(1)[0], ops.unbind(x, 1)[0]),
     "index": lambda x: (x[0, 1:], ops.getitem(x, (0, slice(1, None)))),
     "tensor as index": lambda x: (x[mg.tensor([1, 1])], ops.getitem(x, np.array([1, 1]))),
     "negative": lambda x: (-x, ops.neg(x)),
@@ -179,6 +311,16 @@ METHODS = {
     "tanh": lambda x: (x.tanh(), ops.tanh(x)),
     "sigmoid": lambda x: (x.sigmoid(), ops.sigmoid(x)),
     "relu": lambda x: (x.relu(), ops.relu(x)),
+    "sqrt": lambda x: (x.sqrt(), ops.sqrt(x)),
+    "sin": lambda x: (x.sin(), ops.sin(x)),
+    "cos": lambda x: (x.cos(), ops.cos(x)),
+    "abs": lambda x: (x.abs(), ops.abs(x)),
+    "absolute": lambda x: (abs(-x), ops.abs(x)),
+    "where": lambda x: (x.where(A > 1, 5), ops.where(A > 1, x, 5)),
+    "maximum": lambda x: (x.maximum(1), ops.maximum(x, 1)),
+    "minimum": lambda x: (x.minimum(1), ops.minimum(x, 1)),
+    "clip": lambda x: (x.clip(0.6, 1.8), ops.clip(x, 0.6, 1.8)),
+    "clamp": lambda x: (x.clamp(max=1), ops.clip(x, None, 1)),
 }
 
 
