@@ -9,8 +9,10 @@ from . import ops  # noqa: F401  (before `tensor`: a tensor's methods are these 
 from . import functional, nn, optim
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use
+from .creation import tensor
 from .functional import log_softmax, softmax
 from .gradcheck import GradcheckError, gradcheck
+from .modes import no_grad
 from .ops import (
     abs,
     cat,
@@ -46,7 +48,7 @@ from .ops import (
     where,
 )
 from .random import manual_seed
-from .tensor import Tensor, no_grad, record, record_joint, tensor
+from .tensor import Tensor, record, record_joint
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [

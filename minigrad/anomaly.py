@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .backend import Array, array_module
-from .tensor import Node, _mode
+from .modes import Watch, mode
+from .tensor import Node
 
 PACKAGE = str(Path(__file__).parent)
 
@@ -23,21 +24,20 @@ class AnomalyError(ArithmeticError):
     """A value that is not finite; the message names the operation."""
 
 
-class detect_anomaly:
+class detect_anomaly(Watch):
     """Raise AnomalyError where the first value that is not finite comes up, in this thread.
 
     Costs a pass over every array; outside the block nothing is looked at.
     """
 
     def __enter__(self) -> None:
-        self._previous = _mode.watch
-        _mode.watch = self
+        self._previous = mode.watch
+        mode.watch = self
 
     def __exit__(self, *_: object) -> None:
-        _mode.watch = self._previous
+        mode.watch = self._previous
 
     def forward(self, node: Node, values: Sequence[Array]) -> None:
-        """An operation has just been recorded."""
         node.origin = _origin()
         fault = _first_fault(values)
         if fault is None:
@@ -54,7 +54,6 @@ class detect_anomaly:
     def backward(
         self, node: Node, d_outputs: Sequence[Array | None], d_inputs: Sequence[Array | None]
     ) -> None:
-        """An operation's derivative has just been computed."""
         origin = getattr(node, "origin", "an operation recorded before detect_anomaly()")
         if (fault := _first_fault(d_outputs)) is not None:
             raise AnomalyError(f"backward: the gradients that {origin} was sent add up to {fault}")

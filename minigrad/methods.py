@@ -6,7 +6,10 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import ops
+from .backend import Array, array_module, to_host
 from .spelling import either_spelling
 
 if TYPE_CHECKING:
@@ -19,6 +22,64 @@ class Methods:
 
     __slots__ = ()
     __array_ufunc__ = None  # so that `array * tensor` asks the tensor, not NumPy
+    data: Array
+    requires_grad: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.data.ndim)
+
+    @property
+    def size(self) -> int:
+        return int(self.data.size)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        wants = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self.data!r}{wants})"
+
+    def item(self) -> float:
+        """The only element as a Python number (ValueError if there are more)."""
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array; on the NumPy backend it shares memory with the tensor."""
+        return to_host(self.data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values, for NumPy's functions: np.asarray(x). On CuPy a TypeError: say .numpy()."""
+        if array_module(self.data) is not np:
+            raise TypeError("a tensor on CuPy becomes a NumPy array only with .numpy()")
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        return bool(self._only("bool"))
+
+    def __float__(self) -> float:
+        return float(self._only("float"))
+
+    def __int__(self) -> int:
+        return int(self._only("int"))
+
+    def _only(self, wanted: str) -> Any:
+        if self.size != 1:
+            raise ValueError(
+                f"{wanted}() takes a tensor with one element, not one of shape {self.shape}: "
+                "pick one, or reduce it, e.g. with .any(), .all() or .sum()"
+            )
+        return self.data.item()
+
+    # ------------------------------------------------------------ arithmetic
 
     def __add__(self, other: Any) -> Tensor:
         return ops.add(self, other)

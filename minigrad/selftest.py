@@ -27,8 +27,9 @@ import numpy as np
 from . import functional as F
 from . import nn, optim, random
 from .backend import BACKENDS, BackendError, array_module, current_module, to_host, use
+from .creation import tensor
 from .gradcheck import GradcheckError, gradcheck
-from .tensor import Tensor, tensor
+from .tensor import Tensor
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "LSTM": nn.LSTM,

@@ -13,57 +13,18 @@ last tensor of a graph frees all of it at once.
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
-import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from .backend import (
-    Array,
-    array_module,
-    current_module,
-    from_torch,
-    get_default_dtype,
-    place,
-    to_host,
-)
+from .backend import Array, array_module, place
 from .methods import Methods
+from .modes import mode
 
-if TYPE_CHECKING:
-    from .anomaly import detect_anomaly
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class _Mode(threading.local):
-    grad_enabled = True
-    watch: detect_anomaly | None = None
-
-
-_mode = _Mode()
-
-
-class no_grad:
-    """Record no graph, inside `with no_grad():` or in a function under `@no_grad()`."""
-
-    def __enter__(self) -> None:
-        self._previous = _mode.grad_enabled
-        _mode.grad_enabled = False
-
-    def __exit__(self, *_: object) -> None:
-        _mode.grad_enabled = self._previous
-
-    def __call__(self, function: Function) -> Function:
-        @functools.wraps(function)
-        def without_grad(*args: Any, **kwargs: Any) -> Any:
-            with no_grad():
-                return function(*args, **kwargs)
-
-        return without_grad  # type: ignore[return-value]
+Backward = Callable[..., Sequence[Array | None]]  # from gradients of outputs to those of inputs
 
 
 class Node:
@@ -82,23 +43,84 @@ class Node:
     def __init__(
         self,
         inputs: Sequence[Tensor],
-        backward: Callable[..., Sequence[Array | None]],
+        backward: Backward,
         outputs: Sequence[Array],
         saved: Sequence[Any],
     ) -> None:
         self.age = next(Node.clock)
         self.inputs: Sequence[Tensor] | None = inputs
-        self.backward: Callable[..., Sequence[Array | None]] | None = backward
+        self.backward: Backward | None = backward
         self.outputs = [(y.shape, y.dtype) for y in outputs]
         self.saved = saved
+
+
+# -------------------------------------------------------------------- recording
+
+
+def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
+    """The result of an operation with one output.
+
+    Each operand comes with its derivative, a function from the gradient of the output to the
+    gradient of that operand, and with the tensors whose values this function reads, if any:
+    (a, lambda dy: dy * b.data, b). Only the derivatives of tensors that require a gradient are
+    kept, and called. Gradients are summed back over broadcast axes by the tape, so that no
+    operation has to.
+    """
+    if mode.grad_enabled:
+        tracked = [op for op in operands if isinstance(op[0], Tensor) and op[0].requires_grad]
+        if tracked:
+            derivatives = [op[1] for op in tracked]
+            saved = [x for op in tracked for x in op[2:]]
+
+            def backward(dy: Array) -> list[Array]:
+                return [derivative(dy) for derivative in derivatives]
+
+            return _on_tape([value], [op[0] for op in tracked], backward, saved)[0]
+    return Tensor(value)
+
+
+def record_joint(
+    values: Sequence[Array],
+    inputs: Sequence[Tensor],
+    backward: Backward,
+    saved: Sequence[Tensor] | None = None,
+) -> tuple[Tensor, ...]:
+    """The results of an operation whose gradients are best computed together.
+
+    `backward` takes one gradient per value and returns one per input, None where it is zero.
+    `saved` are the tensors whose values it reads: unless given, all inputs.
+    """
+    if mode.grad_enabled and any(x.requires_grad for x in inputs):
+        return _on_tape(values, inputs, backward, inputs if saved is None else saved)
+    return tuple(Tensor(value) for value in values)
+
+
+def _on_tape(
+    values: Sequence[Array],
+    inputs: Sequence[Tensor],
+    backward: Backward,
+    saved: Sequence[Any],
+) -> tuple[Tensor, ...]:
+    node = Node(inputs, backward, values, saved)
+    if mode.watch is not None:
+        mode.watch.forward(node, values)
+    results = []
+    for output, value in enumerate(values):
+        result = Tensor(value, requires_grad=True)
+        result._node, result._output = node, output
+        results.append(result)
+    return tuple(results)
+
+
+# -------------------------------------------------------------------- the tensor
 
 
 class Tensor(Methods):
     """An array with a gradient.
 
-    data            the NumPy or CuPy array
+    data            the array
     grad            the gradient that `backward` left: an array like `data`, or None
-    requires_grad   whether `backward` shall reach this tensor
+    requires_grad   whether `backward` computes a gradient for it
 
     Integer tensors can't require a gradient (TypeError).
     """
@@ -115,68 +137,10 @@ class Tensor(Methods):
         self._output = 0  # which of the node's outputs this is
         self._changed = -1  # when `data` was last changed in place, on the nodes' clock
 
-    # ---------------------------------------------------------------- looking at it
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.data.shape)
-
-    @property
-    def ndim(self) -> int:
-        return int(self.data.ndim)
-
-    @property
-    def size(self) -> int:
-        return int(self.data.size)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.data.dtype
-
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made it: `backward` leaves its gradient in `.grad`."""
         return self._node is None
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __repr__(self) -> str:
-        wants = ", requires_grad=True" if self.requires_grad else ""
-        return f"tensor({self.data!r}{wants})"
-
-    def item(self) -> float:
-        """The only element as a Python number (ValueError if there are more)."""
-        return self.data.item()
-
-    def numpy(self) -> np.ndarray:
-        """The values as a NumPy array; on the NumPy backend it shares memory with the tensor."""
-        return to_host(self.data)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """The values, for NumPy's functions: np.asarray(x). On CuPy a TypeError: say .numpy()."""
-        if array_module(self.data) is not np:
-            raise TypeError("a tensor on CuPy becomes a NumPy array only with .numpy()")
-        return np.array(self.data, dtype=dtype, copy=copy)
-
-    def __bool__(self) -> bool:
-        return bool(self._only("bool"))
-
-    def __float__(self) -> float:
-        return float(self._only("float"))
-
-    def __int__(self) -> int:
-        return int(self._only("int"))
-
-    def _only(self, wanted: str) -> Any:
-        if self.size != 1:
-            raise ValueError(
-                f"{wanted}() takes a tensor with one element, not one of shape {self.shape}: "
-                "pick one, or reduce it, e.g. with .any(), .all() or .sum()"
-            )
-        return self.data.item()
-
-    # ---------------------------------------------------------------- the tape
 
     def detach(self) -> Tensor:
         """A tensor with the same data and no history: gradients stop here."""
@@ -205,7 +169,7 @@ class Tensor(Methods):
             raise RuntimeError("backward() on a tensor that does not require a gradient")
         grad = self._upstream(grad)
         if self._node is None:
-            _accumulate(self, grad.copy())
+            self.grad = _total(self.grad, grad.copy())
             return
 
         # For each node yet to be visited: what has reached each of its outputs so far.
@@ -217,7 +181,7 @@ class Tensor(Methods):
             d_outputs = pending.pop(node)
             for x, dx in _visit(node, d_outputs, retain_graph):
                 if x._node is None:
-                    _accumulate(x, dx.copy() if _is_shared(dx, d_outputs) else dx)
+                    x.grad = _total(x.grad, dx.copy() if _is_shared(dx, d_outputs) else dx)
                     continue
                 if x._node not in pending:
                     pending[x._node] = [None] * len(x._node.outputs)
@@ -240,106 +204,10 @@ class Tensor(Methods):
         return grad
 
 
-def tensor(x: Any, *, requires_grad: bool = False, dtype: Any = None) -> Tensor:
-    """A tensor on the current backend.
-
-    Python floats and lists of them take the default dtype (float32), arrays keep theirs, PyTorch's
-    too, and integers stay integers, which can't require a gradient (TypeError). Tensors, and lists
-    of them, give their values alone: what keeps a list's gradients is `stack`.
-    """
-    x = _values(x)
-    if dtype is None and not hasattr(x, "dtype") and np.asarray(x).dtype.kind == "f":
-        dtype = get_default_dtype()
-    # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
-    xp = current_module()
-    return Tensor(xp.array(place(x, xp), dtype=dtype), requires_grad)
-
-
-def _values(x: Any) -> Any:
-    """A tensor's array, also for a list of tensors; anything else as it is."""
-    if isinstance(x, Tensor):
-        return x.data
-    if not _holds_a_tensor(x):
-        return from_torch(x)
-    xp = current_module()
-    return xp.stack([place(tensor(part).data, xp) for part in x])
-
-
-def _holds_a_tensor(x: Any) -> bool:
-    return isinstance(x, list | tuple) and any(
-        isinstance(part, Tensor) or _holds_a_tensor(part) for part in x
-    )
-
-
-def _as_array(x: Array) -> Array:
-    """NumPy's arithmetic on arrays without axes returns scalars, which are no arrays."""
-    return np.asarray(x) if isinstance(x, np.generic) else x
-
-
-# -------------------------------------------------------------------- recording
-
-
-def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
-    """The result of an operation with one output.
-
-    Each operand comes with its derivative, a function from the gradient of the output to the
-    gradient of that operand, and with the tensors whose values this function reads, if any:
-    (a, lambda dy: dy * b.data, b). Only the derivatives of tensors that require a gradient are
-    kept, and called. Gradients are summed back over broadcast axes by the tape, so that no
-    operation has to.
-    """
-    if _mode.grad_enabled:
-        tracked = [op for op in operands if isinstance(op[0], Tensor) and op[0].requires_grad]
-        if tracked:
-            derivatives = [op[1] for op in tracked]
-            saved = [x for op in tracked for x in op[2:]]
-
-            def backward(dy: Array) -> list[Array]:
-                return [derivative(dy) for derivative in derivatives]
-
-            return _on_tape([value], [op[0] for op in tracked], backward, saved)[0]
-    return Tensor(value)
-
-
-def record_joint(
-    values: Sequence[Array],
-    inputs: Sequence[Tensor],
-    backward: Callable[..., Sequence[Array | None]],
-    saved: Sequence[Tensor] | None = None,
-) -> tuple[Tensor, ...]:
-    """The results of an operation whose gradients are best computed together.
-
-    `backward` takes one gradient per value and returns one per input, None where it is zero.
-    `saved` are the tensors whose values it reads: unless given, all inputs.
-    """
-    if _mode.grad_enabled and any(x.requires_grad for x in inputs):
-        return _on_tape(values, inputs, backward, inputs if saved is None else saved)
-    return tuple(Tensor(value) for value in values)
-
-
-def _on_tape(
-    values: Sequence[Array],
-    inputs: Sequence[Tensor],
-    backward: Callable[..., Sequence[Array | None]],
-    saved: Sequence[Any],
-) -> tuple[Tensor, ...]:
-    node = Node(inputs, backward, values, saved)
-    if _mode.watch is not None:
-        _mode.watch.forward(node, values)
-    results = []
-    for output, value in enumerate(values):
-        result = Tensor(value, requires_grad=True)
-        result._node, result._output = node, output
-        results.append(result)
-    return tuple(results)
-
-
 # -------------------------------------------------------------------- walking back
 
 
-def _visit(
-    node: Node, d_outputs: list[Array | None], retain_graph: bool
-) -> list[tuple[Tensor, Array]]:
+def _visit(node: Node, d_outputs: list[Any], retain_graph: bool) -> list[tuple[Tensor, Array]]:
     """Run one node's backward: its inputs, each with its gradient. Frees the node."""
     if node.inputs is None or node.backward is None:
         raise RuntimeError(
@@ -358,8 +226,8 @@ def _visit(
             some = next(dy for dy in d_outputs if dy is not None)
             d_outputs[output] = array_module(some).zeros(shape, dtype)
     inputs, d_inputs = node.inputs, node.backward(*d_outputs)
-    if _mode.watch is not None:
-        _mode.watch.backward(node, d_outputs, d_inputs)
+    if mode.watch is not None:
+        mode.watch.backward(node, d_outputs, d_inputs)
     if not retain_graph:
         node.inputs = node.backward = None
         node.saved = ()
@@ -393,10 +261,11 @@ def _is_shared(dx: Array, d_outputs: list[Array | None]) -> bool:
     return dx.base is not None or any(dx is dy for dy in d_outputs)
 
 
-def _accumulate(leaf: Tensor, grad: Array) -> None:
-    leaf.grad = _total(leaf.grad, grad)
-
-
 def _total(so_far: Array | None, dx: Array) -> Array:
     """The sum of two gradients, a new array: the old one may be in use elsewhere."""
     return dx if so_far is None else _as_array(so_far + dx)
+
+
+def _as_array(x: Array) -> Array:
+    """NumPy returns scalars for 0-d results: wrap them."""
+    return np.asarray(x) if isinstance(x, np.generic) else x

@@ -13,7 +13,7 @@ FILES = sorted(p for folder in ("minigrad", "lm") for p in (ROOT / folder).rglob
 # Files that compute on the host: the two backends themselves, draws, checks, and lm's texts.
 ON_HOST = {
     "minigrad/backend.py", "minigrad/random.py", "minigrad/gradcheck.py", "minigrad/testing.py",
-    "minigrad/gpu/masks.py",
+    "minigrad/gpu/masks.py", "minigrad/methods.py", "minigrad/creation.py",
     "minigrad/tensor.py", "minigrad/selftest.py", "lm/batches.py", "lm/checkpoint.py",
     "lm/corpus.py", "lm/sampling.py", "lm/training.py", "lm/interchange.py", "minigrad/memory.py",
 }  # fmt: skip

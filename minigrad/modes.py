@@ -1,0 +1,47 @@
+"""What a thread has switched on: recording, and who is told of each operation."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Watch:
+    """What is told of every operation: the base of `detect_anomaly`."""
+
+    def forward(self, node: Any, values: Sequence[Any]) -> None:
+        """An operation has just been recorded."""
+
+    def backward(self, node: Any, d_outputs: Sequence[Any], d_inputs: Sequence[Any]) -> None:
+        """An operation's derivative has just been computed."""
+
+
+class _Mode(threading.local):
+    grad_enabled = True
+    watch: Watch | None = None
+
+
+mode = _Mode()
+
+
+class no_grad:
+    """Record no graph, inside `with no_grad():` or in a function under `@no_grad()`."""
+
+    def __enter__(self) -> None:
+        self._previous = mode.grad_enabled
+        mode.grad_enabled = False
+
+    def __exit__(self, *_: object) -> None:
+        mode.grad_enabled = self._previous
+
+    def __call__(self, function: Function) -> Function:
+        @functools.wraps(function)
+        def without_grad(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return without_grad  # type: ignore[return-value]
