@@ -27,9 +27,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from lm.arguments import Parser, at_least_one
-from lm.model import RNN_TYPES
-
-GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+from minigrad.cells import CELLS
 
 Work = Callable[[], Any]  # what is timed, once
 Contestant = Callable[[argparse.Namespace], Work]  # makes it, in its own process
@@ -40,7 +38,7 @@ def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
     p = Parser(description=description)
     p.add_argument("--against", choices=["torch"], help="take turns with PyTorch's CPU build")
     p.add_argument("--before", metavar="FOLDER", help="take turns with minigrad in this checkout")
-    p.add_argument("--model", choices=RNN_TYPES, default="LSTM")
+    p.add_argument("--model", choices=CELLS, default="LSTM")
     p.add_argument("--words", type=at_least_one, default=10_000, help="vocabulary")
     p.add_argument("--nhid", type=at_least_one, default=200, help="embedding and hidden units")
     p.add_argument("--nlayers", type=at_least_one, default=2)
@@ -169,7 +167,7 @@ def machine() -> str:
 def products(args: argparse.Namespace, backward: bool) -> Work:
     """The floor: the matrix products of a step and nothing else, in the forms minigrad uses."""
     T, B, H, V = args.bptt, args.batch_size, args.nhid, args.words
-    G, N = GATES[args.model] * H, T * B
+    G, N = CELLS[args.model].num_gates * H, T * B
     x, h, W_ih, W_hh, dz = _some((N, H), (H, B), (G, H), (G, H), (N, G))
     zh, dzh, dh, decoder, logits = _some((G, B), (G, B), (H, B), (V, H), (N, V))
     W_hh_T = W_hh.T.copy()

@@ -27,16 +27,11 @@ import numpy as np
 from . import functional as F
 from . import nn, optim, random
 from .backend import BACKENDS, BackendError, array_module, current_module, to_host, use
+from .cells import CELLS
 from .creation import tensor
 from .gradcheck import GradcheckError, gradcheck
 from .tensor import Tensor
 
-LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "LSTM": nn.LSTM,
-    "GRU": nn.GRU,
-    "tanh RNN": nn.RNN,
-    "ReLU RNN": partial(nn.RNN, nonlinearity="relu"),
-}
 TOLERANCE = 1e-3  # between the losses of two backends in float32, after many steps
 SIZES = {"small": (50, 8, 4, 5), "full": (10_000, 200, 20, 35)}  # classes, units, columns, steps
 
@@ -46,7 +41,7 @@ class Model(nn.Module):
 
     def __init__(self, kind: str, classes: int, units: int, dropout: float = 0.0) -> None:
         self.encoder = nn.Embedding(classes, units)
-        self.rnn = LAYERS[kind](units, units, 2, dropout=dropout)
+        self.rnn = nn.Recurrent(CELLS[kind], units, units, 2, dropout=dropout)
         self.decoder = nn.Linear(units, classes)
 
     def loss(self, ids: np.ndarray, target: np.ndarray) -> Tensor:
@@ -59,7 +54,7 @@ class Model(nn.Module):
 def gradients(kind: str) -> str:
     """Finite differences through a stack of two layers."""
     random.manual_seed(1)
-    layer = LAYERS[kind](3, 4, 2).double()
+    layer = nn.Recurrent(CELLS[kind], 3, 4, 2).double()
     x = tensor(np.random.default_rng(1).uniform(0.1, 1, (3, 2, 3)), requires_grad=True)
     gradcheck(lambda *_: layer(x)[0], [x, *layer.parameters()])
     return "as finite differences"
@@ -180,9 +175,19 @@ def torchs(kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repea
     if gpu and not torch.cuda.is_available():
         return "finds no GPU"
     device = torch.device("cuda" if gpu else "cpu")
-    layer = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}.get(kind, torch.nn.RNN)
+    layers = {
+        "LSTM": torch.nn.LSTM,
+        "GRU": torch.nn.GRU,
+        "RNN_TANH": torch.nn.RNN,
+        "RNN_RELU": partial(torch.nn.RNN, nonlinearity="relu"),
+    }
+    if kind not in layers:
+        return "has no such cell"
     encoder = torch.nn.Embedding(classes, units).to(device)
-    rnn, decoder = layer(units, units, 2).to(device), torch.nn.Linear(units, classes).to(device)
+    rnn, decoder = (
+        layers[kind](units, units, 2).to(device),
+        torch.nn.Linear(units, classes).to(device),
+    )
     parameters = [*encoder.parameters(), *rnn.parameters(), *decoder.parameters()]
     text = torch.randint(0, classes, (T + 1, B))
 
@@ -234,11 +239,11 @@ def run(backend: str, quick: bool) -> int:
     """Every check, one line each; returns how many failed."""
     steps, size, repeats = (20, "small", 3) if quick else (200, "full", 20)
     checks: list[tuple[str, Callable[[], str]]] = []
-    checks += [(f"gradients, {k}", partial(gradients, k)) for k in LAYERS]
+    checks += [(f"gradients, {k}", partial(gradients, k)) for k in CELLS]
     checks += [("gradients, loss", loss_gradients)]
-    checks += [(f"training, {k}", partial(agreement, k, steps)) for k in LAYERS]
+    checks += [(f"training, {k}", partial(agreement, k, steps)) for k in CELLS]
     checks += [("dropout", masks), ("waiting", partial(no_waiting, size))]
-    checks += [(f"speed, {k}", partial(speed, k, size, repeats)) for k in LAYERS]
+    checks += [(f"speed, {k}", partial(speed, k, size, repeats)) for k in CELLS]
 
     print(f"```\nminigrad self-test, backend {backend}{', quick' * quick}")
     for line in machine(backend):

@@ -6,7 +6,7 @@ from .dropout import Dropout, Dropout1d, Dropout2d
 from .layers import Embedding, Flatten, Linear, ReLU, Tanh
 from .loss import CrossEntropyLoss, MSELoss
 from .module import Module, ModuleList, Parameter, Sequential
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell
 
 __all__ = [
     "GRU",
@@ -31,6 +31,7 @@ __all__ = [
     "Parameter",
     "RNNCell",
     "ReLU",
+    "Recurrent",
     "Sequential",
     "Tanh",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from .. import cells, random
 from .. import functional as F
@@ -22,17 +23,15 @@ PASSES = {"manual": through_time, "autograd": unrolled}
 # (Gal & Ghahramani 2016), time.
 DROPOUT_KINDS: dict[str, tuple[int, ...]] = {"standard": (), "variational": (0,)}
 
-RNN_CELLS = {"tanh": cells.TanhRNN, "relu": cells.ReLURNN}
-
 
 def _rnn_cell(nonlinearity: str) -> type[cells.Cell]:
-    if nonlinearity not in RNN_CELLS:
+    if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
-    return RNN_CELLS[nonlinearity]
+    return cells.CELLS[f"RNN_{nonlinearity.upper()}"]
 
 
 class Recurrent(Module):
-    """A stack of recurrent layers of one cell; the base of RNN, LSTM and GRU.
+    """A stack of recurrent layers of any cell; RNN, LSTM and GRU are stacks of theirs.
 
     Parameters weight_ih_l{k} (G·H, input), weight_hh_l{k} (G·H, H), bias_ih_l{k} and
     bias_hh_l{k} (G·H,), uniform in ±1/√H; G is the cell's number of gates.
@@ -54,12 +53,13 @@ class Recurrent(Module):
         cell: type[cells.Cell],
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        bptt: str,
-        dropout_kind: str,
-        batch_first: bool,
-        bidirectional: bool,
+        num_layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        bptt: str = "manual",
+        dropout_kind: str = "standard",
+        batch_first: bool = False,
+        bidirectional: bool = False,
     ) -> None:
         if min(input_size, hidden_size, num_layers) < 1:
             raise ValueError(
@@ -175,7 +175,10 @@ def _tensor_or_tuple(states: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
 
 
 class RNN(Recurrent):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or max(·, 0); see `cells`."""
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or max(·, 0); see `cells.TanhRNN`.
+
+    The options are those of `Recurrent`.
+    """
 
     def __init__(
         self,
@@ -183,60 +186,33 @@ class RNN(Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         nonlinearity: str = "tanh",
-        *,
-        dropout: float = 0.0,
-        bptt: str = "manual",
-        dropout_kind: str = "standard",
-        batch_first: bool = False,
-        bidirectional: bool = False,
+        **options: Any,
     ) -> None:
-        cell = _rnn_cell(nonlinearity)
-        super().__init__(
-            cell, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind,
-            batch_first, bidirectional,
-        )  # fmt: skip
+        super().__init__(_rnn_cell(nonlinearity), input_size, hidden_size, num_layers, **options)
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, gates in the order i f g o; see `cells.LSTM`."""
+    """Long short-term memory, gates in the order i f g o; see `cells.LSTM`.
+
+    The options are those of `Recurrent`.
+    """
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        dropout: float = 0.0,
-        bptt: str = "manual",
-        dropout_kind: str = "standard",
-        batch_first: bool = False,
-        bidirectional: bool = False,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any
     ) -> None:
-        super().__init__(
-            cells.LSTM, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind,
-            batch_first, bidirectional,
-        )  # fmt: skip
+        super().__init__(cells.LSTM, input_size, hidden_size, num_layers, **options)
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit, gates in the order r z n; see `cells.GRU`."""
+    """Gated recurrent unit, gates in the order r z n; see `cells.GRU`.
+
+    The options are those of `Recurrent`.
+    """
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        dropout: float = 0.0,
-        bptt: str = "manual",
-        dropout_kind: str = "standard",
-        batch_first: bool = False,
-        bidirectional: bool = False,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any
     ) -> None:
-        super().__init__(
-            cells.GRU, input_size, hidden_size, num_layers, dropout, bptt, dropout_kind,
-            batch_first, bidirectional,
-        )  # fmt: skip
+        super().__init__(cells.GRU, input_size, hidden_size, num_layers, **options)
 
 
 class RecurrentCell(Module):

@@ -156,7 +156,7 @@ def test_a_wrong_sign_in_a_kernel_is_found_by_finite_differences(
     assert wrong != text
     monkeypatch.setitem(kernels.KERNELS, name, wrong)
     kernels.kernel.cache_clear()
-    kind = {"tanh": "tanh RNN", "relu": "ReLU RNN", "lstm": "LSTM", "gru": "GRU"}[
+    kind = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "lstm": "LSTM", "gru": "GRU"}[
         name[:4].strip("_")
     ]
     with pytest.raises(mg.GradcheckError):

@@ -42,7 +42,7 @@ def test_a_wrong_derivative_is_found(
     monkeypatch.setattr(cells.TanhRNN, "local_derivatives", wrong)
     assert selftest.main(["--quick"]) == 1
     out = capsys.readouterr().out
-    assert "gradients, tanh RNN  FAILED  GradcheckError" in out
+    assert "gradients, RNN_TANH  FAILED  GradcheckError" in out
     assert "gradients, LSTM      ok" in out
 
 
