@@ -13,6 +13,7 @@ from .gradcheck import GradcheckError, gradcheck
 from .random import manual_seed
 from .tensor import Tensor, no_grad, record, record_joint, tensor
 from .threads import get_num_threads, set_num_threads
+from .version import __version__
 
 __all__ = [
     "BACKENDS",
@@ -20,6 +21,7 @@ __all__ = [
     "BackendError",
     "GradcheckError",
     "Tensor",
+    "__version__",
     "detect_anomaly",
     "functional",
     "get_default_dtype",
