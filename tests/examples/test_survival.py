@@ -288,7 +288,7 @@ def test_a_model_that_another_run_has_written_over_is_one_line(
 
     import lm.training
 
-    def replaced(*args: Any) -> float:
+    def replaced(*args: Any, **named: Any) -> float:
         (tmp_path / "model.safetensors").write_bytes(other.read_bytes())
         return 1.0
 
