@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parser() -> Parser:
-    p = Parser(description="Write text with a trained model.")
+    p = Parser("generate", description="Write text with a trained model.")
     p.add_argument("--checkpoint", default="model.safetensors", metavar="FILE", help="the model")
     p.add_argument("--words", type=at_least_one, default=200, help="how many to write")
     p.add_argument("--temperature", type=positive, default=1.0,

@@ -23,13 +23,14 @@ from ..console import UserError
 from ..datasets import load_corpus
 from ..model import RNN_TYPES
 from ..progress import MetricsFile, watch
-from ..settings import PRESETS, Settings, build_model, choose
+from ..settings import DEFAULT_LR, PRESETS, Settings, build_model, choose
 from ..training import Trainer
 
 # One line a setting: its name, what it may be, and what it means. One that is not given keeps
 # the checkpoint's value, the preset's, or the default.
 SETTINGS = {
-    "data": (str, "folder with train.txt, valid.txt, test.txt; 'builtin'; else Penn Treebank"),
+    "data": (str, "folder with train.txt, valid.txt and test.txt, or 'builtin' "
+             "(default Penn Treebank, in data/ptb)"),
     "model": (RNN_TYPES, "kind of recurrent net"),
     "emsize": (size, "size of a word's vector"),
     "nhid": (size, "hidden units per layer"),
@@ -37,11 +38,13 @@ SETTINGS = {
     "dropout": (probability, "probability to drop a unit"),
     "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
     "tied": (bool, "share one matrix between embedding and decoder"),
-    "init-range": (positive, "draw all weights uniform in ± this"),
-    "lr": (positive, "learning rate to start with; 20 for the LSTM, else the cell's own"),
+    "init-range": (positive, "draw all weights uniform in ± this (default 0.1 for embedding and "
+                   "decoder, 1/√nhid for the recurrent layers)"),
+    "lr": (positive, "learning rate to start with (default "
+           + ", ".join(f"{lr:g} for {cell}" for cell, lr in DEFAULT_LR.items()) + ")"),
     "lr-decay": (positive, "what the learning rate is divided by"),
-    "decay-after": (at_least_one, "divide after every epoch from this one on, instead of "
-                    "when validation does not improve"),
+    "decay-after": (at_least_one, "divide after every epoch from this one on "
+                    "(default: when validation does not improve)"),
     "clip": (positive, "largest norm of the gradient"),
     "epochs": (at_least_one, "passes over the text"),
     "batch-size": (at_least_one, "columns the text is cut into"),
@@ -87,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parser() -> Parser:
-    p = Parser(description="Train a word-level language model.")
+    p = Parser("train", description="Train a word-level language model.")
     p.add_settings(SETTINGS, Settings())
     p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
     p.add_argument("--log-interval", type=at_least_one, default=200, help="batches per report")
@@ -95,7 +98,7 @@ def parser() -> Parser:
                    help="where the best model goes; the latest state goes beside it")  # fmt: skip
     p.add_argument("--save-every", type=every, metavar="N",
                    help="save the latest state within an epoch too: every N batches, as in 500, "
-                   "or N minutes, as in 10m")  # fmt: skip
+                   "or N minutes, as in 10m (default only after each epoch)")  # fmt: skip
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint")
     p.add_argument("--metrics", metavar="FILE", help="append every report as a line of JSON")
     p.add_argument("--detect-anomaly", action="store_true",
