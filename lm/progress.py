@@ -6,7 +6,9 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
+import textwrap
 import time
 import zlib
 from collections.abc import Mapping
@@ -106,6 +108,10 @@ class Lines(Observer):
     def note(self, text: str) -> None:
         self.write(f"| {text}")
 
+    def command(self, text: str) -> None:
+        """Something to copy: a line of its own, not wrapped."""
+        self.write(f"| {text}")
+
     def early(self, report: Report) -> None:
         self.report(report)
 
@@ -145,6 +151,22 @@ class Lines(Observer):
         self.write(RULE.replace("-", "="))
 
 
+def fitted(line: str, width: int) -> str:
+    """A line of ours for a terminal of so many columns: with fewer spaces, and broken at a bar."""
+    if len(line) <= width:
+        return line
+    if not line.strip("-="):
+        return line[:width]
+    first, *cells = re.sub("(?<=[ /]) +", "", line).split(" | ")
+    rows = [first]
+    for cell in cells:
+        if len(rows[-1]) + len(f" | {cell}") <= width:
+            rows[-1] += f" | {cell}"
+        else:
+            rows.append(f"| {cell}")
+    return "\n".join(rows)
+
+
 class Bar(Lines):
     """The same lines above a progress bar, for a person at a terminal."""
 
@@ -172,7 +194,16 @@ class Bar(Lines):
         self.words = 0
 
     def write(self, line: str) -> None:
-        text = printable(line)
+        self._print(fitted(line, self.progress.console.width))
+
+    def note(self, text: str) -> None:
+        self._print(textwrap.fill(f"| {text}", self.progress.console.width, subsequent_indent="| "))
+
+    def command(self, text: str) -> None:
+        self._print(f"| {text}")
+
+    def _print(self, text: str) -> None:
+        text = "\n".join(map(printable, text.splitlines()))
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def early(self, report: Report) -> None:

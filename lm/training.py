@@ -148,9 +148,9 @@ class Trainer:
         self.observers: list[Observer] = []
         self.log_interval = log_interval
         self.detect_anomaly = detect_anomaly
-        self.train_source = _columns("train", corpus.train, settings.batch_size)
-        self.valid_source = _columns("valid", corpus.valid, EVAL_BATCH_SIZE)
-        self.test_source = _columns("test", corpus.test, EVAL_BATCH_SIZE)
+        self.train_source = columns("train", corpus.train, settings.batch_size)
+        self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)
+        self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)
         self.epochs = settings.epochs
         if dry_run:  # one chunk of each split, once
             self.epochs = 1
@@ -199,6 +199,13 @@ class Trainer:
     def unfinished(self) -> bool:
         """Whether there are epochs still to come."""
         return self.position.epoch <= self.epochs
+
+    def place(self) -> str:
+        """Where the run stands, as a person would say it."""
+        position = self.position
+        if position.batch == 0:
+            return f"after epoch {position.epoch - 1}"
+        return f"in epoch {position.epoch} after {position.batch} of {self.batches} batches"
 
     def _note(self, text: str) -> None:
         for observer in self.observers:
@@ -419,7 +426,7 @@ class Trainer:
         random.set_state(checkpoint.run["random"])
 
 
-def _columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
+def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
     """The split as columns, at least two rows of them: a word and the one that follows."""
     if len(ids) < 2 * batch_size:
         smaller = " or a smaller --batch-size" if split == "train" else ""

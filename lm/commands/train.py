@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from minigrad.nn.recurrent import DROPOUT_KINDS
 from ..arguments import (
     Parser,
     at_least_one,
+    called_as,
     every,
     layers,
     positive,
@@ -23,6 +26,7 @@ from ..console import UserError
 from ..datasets import load_corpus
 from ..model import RNN_TYPES
 from ..progress import MetricsFile, watch
+from ..saving import Every
 from ..settings import DEFAULT_LR, PRESETS, Settings, build_model, choose
 from ..training import Trainer
 
@@ -53,6 +57,9 @@ SETTINGS = {
     "backend": (mg.BACKENDS, "where the arrays live"),
 }  # fmt: skip
 
+# Options that say nothing of the run itself, and their defaults.
+NOT_KEPT = {"log-interval": 200, "save-every": None, "metrics": None, "detect-anomaly": False}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
@@ -82,18 +89,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
-    trainer.observers.append(watch(settings.epochs))
+    lines = watch(settings.epochs)
+    trainer.observers.append(lines)
     if args.metrics:
         kept = checkpoint.run.get("metrics") if checkpoint else None
         trainer.observers.append(MetricsFile(args.metrics, kept))
-    trainer.fit()
+    with trainer.stop:  # to the last line, which a second Ctrl-C shall not take away
+        trainer.fit()
+        if trainer.stop.requested and trainer.unfinished:
+            where = f"stopped {trainer.place()}; the state is in {trainer.latest_path}"
+            lines.note(f"{where}; to go on:")
+            lines.command(to_go_on(args, trainer.latest_path))
+
+
+def to_go_on(args: argparse.Namespace, latest: Path) -> str:
+    """The command that resumes a run: what its checkpoint does not keep is said again."""
+    words = [*called_as("train"), "--resume", str(latest)]
+    for option, value in NOT_KEPT.items():
+        given = getattr(args, option.replace("-", "_"))
+        if given != value:
+            words += [f"--{option}"] if given is True else [f"--{option}", _text(given)]
+    return shlex.join(words)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Every):
+        return f"{value.seconds / 60:g}m" if value.seconds else str(value.batches)
+    return str(value)
 
 
 def parser() -> Parser:
     p = Parser("train", description="Train a word-level language model.")
     p.add_settings(SETTINGS, Settings())
     p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
-    p.add_argument("--log-interval", type=at_least_one, default=200, help="batches per report")
+    p.add_argument("--log-interval", type=at_least_one, default=NOT_KEPT["log-interval"],
+                   help="batches per report")  # fmt: skip
     p.add_argument("--save", type=Path, default=Path("model.safetensors"), metavar="FILE",
                    help="where the best model goes; the latest state goes beside it")  # fmt: skip
     p.add_argument("--save-every", type=every, metavar="N",
