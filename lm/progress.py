@@ -152,12 +152,19 @@ class Lines(Observer):
 
 
 def fitted(line: str, width: int) -> str:
-    """A line of ours for a terminal of so many columns: with fewer spaces, and broken at a bar."""
+    """A line of ours for a terminal of so many columns.
+
+    One that is too long has fewer spaces, then no time per batch, which the bar shows as its
+    speed, and then goes on below.
+    """
     if len(line) <= width:
         return line
     if not line.strip("-="):
         return line[:width]
-    first, *cells = re.sub("(?<=[ /]) +", "", line).split(" | ")
+    line = re.sub("(?<=[ /]) +", "", line)
+    if len(line) > width:
+        line = re.sub(r" \| ms/batch [\d.]+", "", line)
+    first, *cells = line.split(" | ")
     rows = [first]
     for cell in cells:
         if len(rows[-1]) + len(f" | {cell}") <= width:
