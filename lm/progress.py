@@ -204,7 +204,7 @@ class Bar(Lines):
         self._print(fitted(line, self.progress.console.width))
 
     def note(self, text: str) -> None:
-        self._print(textwrap.fill(f"| {text}", self.progress.console.width, subsequent_indent="| "))
+        self._print("| " + "\n| ".join(textwrap.wrap(text, self.progress.console.width - 2)))
 
     def command(self, text: str) -> None:
         self._print(f"| {text}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..arguments import Parser
 from ..checkpoint import FORMAT, Checkpoint, load_checkpoint, must_fit
 from ..console import show
@@ -54,7 +52,7 @@ def _counted(number: int, what: str) -> str:
 def _parameters(checkpoint: Checkpoint, settings: Settings) -> int:
     """How many numbers are trained: a shared matrix counts once."""
     shared = "decoder.weight" if settings.tied else None
-    return sum(np.size(w) for name, w in checkpoint.model.items() if name != shared)
+    return sum(w.size for name, w in checkpoint.model.items() if name != shared)
 
 
 def _place(position: dict[str, int], epochs: int) -> str:
