@@ -2,28 +2,31 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Named for the Python that made .venv, so that another one makes it anew.
+WHICH := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sys.base_prefix, sep="-")' | tr ' /' '__')
+INSTALLED := .venv/installed-$(WHICH)
 
 .PHONY: train test clean
 
-train: .venv/installed
+train: $(INSTALLED)
 	$(BIN)/python examples/train_ptb.py --data builtin --epochs 6 --save builtin.safetensors
 	@echo
 	$(BIN)/python examples/generate.py --checkpoint builtin.safetensors --words 100
 
-test: .venv/installed-test
+test: $(INSTALLED)-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
 
-.venv/installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-.venv/installed-test: .venv/installed
+$(INSTALLED)-test: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -12,8 +12,7 @@ and nothing is ever unpickled. A state_dict has no vocabulary: it is made from t
 word_language_model does.
 """
 
-from lm.commands.convert import main
 from lm.console import run_command
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command("convert")

@@ -3,8 +3,7 @@
 python examples/generate.py --checkpoint model.safetensors --words 200 --prompt "the company"
 """
 
-from lm.commands.generate import main
 from lm.console import run_command
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command("generate")

@@ -7,7 +7,13 @@ python examples/train_digits.py --dropout none --no-batch-norm
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
+
+if __name__ == "__main__":  # Ctrl-C is one line also during the imports, which take a while
+    from lm.stopping import leave_at_signals
+
+    leave_at_signals()
 
 import numpy as np
 
@@ -22,6 +28,7 @@ DROPOUT = {"none": lambda p: [], "standard": lambda p: [nn.Dropout(p)],
            "spatial": lambda p: [nn.Dropout2d(p)]}  # fmt: skip
 
 
+@np.errstate(all="ignore")  # a run that diverges is told in one line, not by NumPy's warnings
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     mg.use(args.backend)
@@ -41,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise UserError(
+                    f"the loss is {losses[-1]} in epoch {epoch} with --lr {args.lr:g}; "
+                    "start again with a lower one"
+                )
         show(
             f"| epoch {epoch:3d} | loss {np.mean(losses):6.4f} "
             f"| test accuracy {accuracy(model, test_images, test_labels):6.2%}"

@@ -6,8 +6,7 @@ python examples/train_ptb.py --data builtin --epochs 3
 python examples/train_ptb.py --epochs 12 --resume model.latest.safetensors
 """
 
-from lm.commands.train import main
 from lm.console import run_command
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command("train")

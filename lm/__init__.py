@@ -1,34 +1,23 @@
-"""lm: word-level language models on minigrad."""
+"""lm: word-level language models on minigrad.
 
-import minigrad  # noqa: F401  (first, since it sets what NumPy reads when it is imported)
+What it offers is in api.py and is imported when it is first used, not by `import lm`: a command
+comes through here too, and has to handle Ctrl-C before the imports that take long.
+"""
 
-# isort: split
-from .batches import batchify, get_batch
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .console import UserError
-from .corpus import Corpus, Dictionary
-from .datasets import load_corpus
-from .model import RNNModel, repackage_hidden
-from .sampling import generate
-from .settings import Settings, build_model
-from .training import Trainer, evaluate, train_step
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Checkpoint",
-    "Corpus",
-    "Dictionary",
-    "RNNModel",
-    "Settings",
-    "Trainer",
-    "UserError",
-    "batchify",
-    "build_model",
-    "evaluate",
-    "generate",
-    "get_batch",
-    "load_checkpoint",
-    "load_corpus",
-    "repackage_hidden",
-    "save_checkpoint",
-    "train_step",
-]
+if TYPE_CHECKING:
+    from .api import *  # noqa: F403
+    from .api import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    api = import_module(".api", __name__)
+    if name != "__all__" and name not in api.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *import_module(".api", __name__).__all__]

@@ -1,31 +1,36 @@
-"""python -m lm train | generate | convert: the commands, from any folder."""
+"""python -m lm train | generate | evaluate | info | convert: the commands, from any folder."""
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Sequence
 
-from .console import UserError, run_command
+from .console import UserError, run_command, show
 
 COMMANDS = {
     "train": "train a language model",
     "generate": "write text with a trained model",
+    "evaluate": "test a trained model on a text",
+    "info": "say what a checkpoint holds",
     "convert": "carry a model over from PyTorch's word_language_model, or back",
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    name, *options = (sys.argv[1:] if argv is None else argv) or ["--help"]
+def describe(name: str) -> None:
+    """What to do about a first argument that is no command."""
     if name in ("-h", "--help"):
-        print("usage: python -m lm COMMAND [options]; --help after a command lists its options")
-        for command, meaning in COMMANDS.items():
-            print(f"  {command:10} {meaning}")
-        return
-    if name not in COMMANDS:
+        show("usage: python -m lm COMMAND [options]; --help after a command lists its options")
+        show(*(f"  {command:10} {meaning}" for command, meaning in COMMANDS.items()))
+    elif name == "--version":
+        from minigrad import __version__  # here, since NumPy comes with it
+
+        show(f"minigrad-lm {__version__}")
+    else:
         raise UserError(f"no command {name!r}; choose one of {', '.join(COMMANDS)}")
-    importlib.import_module(f".commands.{name}", __package__).main(options)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    name, *options = sys.argv[1:] or ["--help"]
+    if name in COMMANDS:
+        run_command(name, options)
+    else:
+        run_command(describe, name)

@@ -4,18 +4,51 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from .console import printable
 from .saving import Every
 
 
+def called_as(command: str | None = None) -> list[str]:
+    """The words with which a person runs this command again: an example's file, or -m lm."""
+    program = sys.argv[0]
+    if command is not None and os.path.basename(program) == "__main__.py":
+        return ["python", "-m", "lm", command]
+    return ["python", program]
+
+
+class Help(argparse.HelpFormatter):
+    """Says of each option what it is if it is not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not action.option_strings or isinstance(action, argparse._HelpAction):
+            return text
+        if "default" in text:
+            return text
+        if action.nargs == 0 and not action.default:
+            return f"{text} (default off)"
+        none = action.default is None or action.default == ""
+        return f"{text} (default {'none' if none else '%(default)s'})"
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and which takes `--batch_size` too."""
+    """The parser of `python -m lm COMMAND`, or of a program of its own.
+
+    Its errors are one line, it takes `--batch_size` too, and `--help` names every default.
+    """
+
+    def __init__(self, command: str | None = None, **options: Any) -> None:
+        _, *words = called_as(command)
+        prog = " ".join(["python", *words]) if len(words) > 1 else os.path.basename(words[0])
+        super().__init__(prog=prog, formatter_class=Help, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; --help lists the options\n")
+        self.exit(2, printable(f"error: {message}; --help lists the options") + "\n")
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """The arguments of the command line, underscores in options taken as hyphens."""

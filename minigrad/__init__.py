@@ -50,6 +50,7 @@ from .ops import (
 from .random import manual_seed
 from .tensor import Tensor, record, record_joint
 from .threads import get_num_threads, set_num_threads
+from .version import __version__
 
 __all__ = [
     "BACKENDS",
@@ -57,6 +58,7 @@ __all__ = [
     "BackendError",
     "GradcheckError",
     "Tensor",
+    "__version__",
     "abs",
     "cat",
     "chunk",

@@ -56,9 +56,12 @@ def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | N
 
 
 def parser() -> Parser:
-    p = Parser(description="Carry a model over from PyTorch's word_language_model, or back.")
+    p = Parser(
+        "convert", description="Carry a model over from PyTorch's word_language_model, or back."
+    )
     p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
     p.add_argument("target", type=Path, help="where the other of the two goes")
-    p.add_argument("--data", metavar="DIR", help="the text of a state_dict; else Penn Treebank")
-    p.add_argument("--model", choices=RNN_TYPES, help="needed to tell a tanh RNN from a ReLU one")
+    p.add_argument("--data", metavar="DIR", help="the text of a state_dict (default Penn Treebank)")
+    p.add_argument("--model", choices=RNN_TYPES, help="needed to tell a tanh RNN from a ReLU one, "
+                   "and no other (default: what the weights' shapes say)")  # fmt: skip
     return p

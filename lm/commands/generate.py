@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import minigrad as mg
 from minigrad.backend import current_backend
 
 from ..arguments import Parser, at_least_one, positive, whole
 from ..checkpoint import load_checkpoint, must_fit
-from ..console import UserError, show
+from ..console import UserError, complain, show
 from ..corpus import EOS, UNK, Dictionary
-from ..sampling import as_text, generate
+from ..sampling import generate, pieces
 from ..settings import Settings, build_model
 
 
@@ -28,17 +31,48 @@ def main(argv: Sequence[str] | None = None) -> None:
         dictionary.encode([EOS])  # which every text begins with
 
     prompt = args.prompt.split()
-    unknown = [word for word in prompt if word not in dictionary.word2idx]
-    if unknown and UNK not in dictionary.word2idx:
-        raise UserError(f"not in the vocabulary, which has no {UNK}: {' '.join(unknown)}")
-    if unknown:
-        print(f"not in the vocabulary, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
+    note_unknown(prompt, dictionary)
     mg.manual_seed(args.seed)
-    show(as_text([*prompt, *generate(model, dictionary, args.words, args.temperature, prompt)]))
+    words = generate(model, dictionary, args.words, args.temperature, prompt)
+    passage = pieces(itertools.chain(prompt, words))
+    if sys.stdout is not None and sys.stdout.isatty():
+        stream(passage)
+    else:
+        show("".join(passage))
+
+
+def note_unknown(prompt: Sequence[str], dictionary: Dictionary) -> None:
+    """Say which words the model can't know; UserError if it can't even read them as `<unk>`."""
+    known = dictionary.word2idx
+    unknown = [word for word in prompt if word not in known]
+    lower = [word.lower() for word in unknown if word.lower() in known]
+    hint = f"; the vocabulary has, in lower case: {' '.join(lower)}" if lower else ""
+    if unknown and UNK not in known:
+        raise UserError(
+            f"not in the vocabulary, which has no {UNK}: {' '.join(unknown)}{hint or '; leave out'}"
+        )
+    if unknown:
+        complain(f"not in the vocabulary, read as {UNK}: {' '.join(unknown)}{hint}")
+
+
+def stream(passage: Iterable[str]) -> None:
+    """Print each piece as soon as it is there, and break lines of the terminal between words.
+
+    Who presses Ctrl-C has read enough.
+    """
+    width, column = shutil.get_terminal_size().columns, 0
+    with contextlib.suppress(KeyboardInterrupt):
+        for piece in passage:
+            if column + len(piece) > width:
+                piece = piece.replace(" ", "\n", 1)
+            show(piece, end="")
+            line = piece.rpartition("\n")
+            column = len(line[2]) + (0 if line[1] else column)
+    show("")
 
 
 def parser() -> Parser:
-    p = Parser(description="Write text with a trained model.")
+    p = Parser("generate", description="Write text with a trained model.")
     p.add_argument("--checkpoint", default="model.safetensors", metavar="FILE", help="the model")
     p.add_argument("--words", type=at_least_one, default=200, help="how many to write")
     p.add_argument("--temperature", type=positive, default=1.0,

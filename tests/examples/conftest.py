@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -40,12 +39,13 @@ def write_corpus(folder: Path, **sentences: int) -> Path:
     return folder
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# The commands that the examples call.
+COMMANDS = {"train_ptb": "train", "generate": "generate", "convert": "convert"}
+
+
+def load(name: str) -> Callable[..., None]:
+    """What an example runs, or a command that has no example."""
+    return importlib.import_module(f"lm.commands.{COMMANDS.get(name, name)}").main
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that a small run has saved."""
     path = tmp_path_factory.mktemp("trained") / "model.safetensors"
     options = ["--nlayers=1", "--dropout=0", "--lr=2", "--epochs=6"]
-    load("train_ptb").main(["--data", str(corpus), "--save", str(path), *SMALL, *options])
+    load("train_ptb")(["--data", str(corpus), "--save", str(path), *SMALL, *options])
     return path
 
 
@@ -94,7 +94,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
         status = 0
         try:
             with one_line_errors():
-                load(name).main(argv)
+                load(name)(argv)
         except SystemExit as exit_:
             status = exit_.code
         return Result(status, *capsys.readouterr())

@@ -6,7 +6,6 @@ The quick tests try some, those marked slow thousands.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import subprocess
 import sys
@@ -19,20 +18,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
+from lm.commands.generate import main as generate
+from lm.commands.train import main as train_command
 from lm.console import one_line_errors
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 slow = pytest.mark.slow
 
 TINY = ["--emsize=2", "--nhid=2", "--nlayers=1", "--batch-size=1", "--bptt=3"]
-
-
-def load(name: str) -> Callable[..., None]:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
 
 
 def attempt(main: Callable[..., None], argv: list[str]) -> int:
@@ -74,7 +67,6 @@ FILES = st.one_of(
 
 @pytest.mark.parametrize("number", [60, pytest.param(5000, marks=slow)])
 def test_any_corpus(tmp_path: Path, number: int) -> None:
-    main = load("train_ptb")
     statuses = set()
     options = ["--data", str(tmp_path), "--save", str(tmp_path / "model"), *TINY, "--dry-run"]
 
@@ -84,7 +76,7 @@ def test_any_corpus(tmp_path: Path, number: int) -> None:
     def check(train: bytes, valid: bytes, test: bytes) -> None:
         for split, contents in {"train": train, "valid": valid, "test": test}.items():
             (tmp_path / f"{split}.txt").write_bytes(contents)
-        statuses.add(attempt(main, options))
+        statuses.add(attempt(train_command, options))
 
     check()
     assert statuses == {0, 2}
@@ -105,12 +97,11 @@ VALUES = ["", "0", "1", "2", "3", "-1", "0.5", "1.5", "1e308", "1e-320", "nan", 
 @pytest.mark.parametrize("number", [60, pytest.param(2000, marks=slow)])
 def test_any_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.chdir(tmp_path)
-    main = load("train_ptb")
     Path("corpus").mkdir()
     for split in ("train", "valid", "test"):
         Path(f"corpus/{split}.txt").write_text("the cat sat on the mat\n" * 10)
     base = ["--data=corpus", *TINY]
-    attempt(main, [*base, "--dry-run", "--save=kept"])
+    attempt(train_command, [*base, "--dry-run", "--save=kept"])
     good = Path("kept").read_bytes()
     statuses = set()
 
@@ -129,7 +120,7 @@ def test_any_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: 
         resumed = any(argument.startswith("--resume") for argument in argv)
         argv.insert(0, "--epochs=1" if resumed else "--dry-run")
         if not any(argument.startswith("--epochs") and resumed for argument in argv[1:]):
-            statuses.add(attempt(main, argv))
+            statuses.add(attempt(train_command, argv))
 
     check()
     assert statuses == {0, 2}
@@ -142,7 +133,6 @@ PROMPTS = st.one_of(
 
 @pytest.mark.parametrize("number", [30, pytest.param(1000, marks=slow)])
 def test_any_prompt(trained: Path, number: int) -> None:
-    main = load("generate")
 
     @of_any(number)
     @given(PROMPTS, st.sampled_from(["1", "1e-300", "1e300", "0", "nan", "x"]))
@@ -152,7 +142,7 @@ def test_any_prompt(trained: Path, number: int) -> None:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 with one_line_errors():
-                    main([*options, f"--prompt={prompt}"])
+                    generate([*options, f"--prompt={prompt}"])
             except SystemExit as exit_:
                 assert exit_.code == 2
         assert err.getvalue().count("\n") <= 1

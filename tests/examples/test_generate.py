@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,7 @@ import pytest
 from lm.checkpoint import load_checkpoint, save_checkpoint
 
 Call = Callable[..., Any]
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_it_writes_a_passage(run: Call, trained: Path) -> None:
@@ -57,6 +63,64 @@ def test_unknown_words_of_the_prompt_are_noted(call: Call, trained: Path) -> Non
     assert result.err.count("\n") == 1
     assert result.err.endswith(": zebra okapi\n")
     assert result.out.split()[:4] == ["the", "zebra", "saw", "okapi"]
+
+
+def test_capital_letters_are_named_as_the_reason(call: Call, trained: Path) -> None:
+    options = ["--checkpoint", str(trained), "--words", "5", "--prompt", "The Cow saw Zebra"]
+    assert call("generate", *options).err == (
+        "not in the vocabulary, read as <unk>: The Cow Zebra; "
+        "the vocabulary has, in lower case: the cow\n"
+    )
+
+
+def test_control_characters_are_shown_and_not_obeyed(
+    call: Call, trained: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(trained)
+    checkpoint.vocabulary = [f"\x1b[31m{word}" for word in checkpoint.vocabulary]
+    checkpoint.vocabulary[checkpoint.vocabulary.index("\x1b[31m<unk>")] = "<unk>"
+    checkpoint.vocabulary[checkpoint.vocabulary.index("\x1b[31m<eos>")] = "<eos>"
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, checkpoint)
+    result = call("generate", "--checkpoint", str(path), "--words=5", "--prompt", "\x9b2J the")
+    assert result.out.startswith("\\x9b2J the ")
+    assert "\\x1b[31m" in result.out
+    assert "read as <unk>: \\x9b2J" in result.err
+    error = call("generate", "--checkpoint", "\x1b]0;title\x07").error()
+    assert "\\x1b]0;title\\x07" in error
+    for text in (result.out, result.err, error):
+        assert not set(text) & set("\x1b\x9b\x07")
+
+
+def test_at_a_terminal_the_words_come_one_by_one(trained: Path, tmp_path: Path) -> None:
+    """And lines end between words; Ctrl-C ends the text."""
+    pty = pytest.importorskip("pty")
+    seen, shown = pty.openpty()
+    command = [sys.executable, EXAMPLES / "generate.py", "--checkpoint", trained]
+    process = subprocess.Popen(
+        [*command, "--words=1000000", "--prompt=the cow"],
+        cwd=tmp_path,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "20"},
+        stdout=shown,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(shown)
+    text = b""
+    while len(text) < 2000:
+        text += os.read(seen, 100)
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the other end is closed
+        while chunk := os.read(seen, 4096):
+            text += chunk
+    os.close(seen)
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    lines = text.decode().splitlines()
+    assert lines[0].startswith("the cow ")
+    assert max(map(len, lines)) <= 20
+    assert set(" ".join(lines).split()) <= set(load_checkpoint(trained).vocabulary)
 
 
 def test_it_needs_nothing_but_the_checkpoint(

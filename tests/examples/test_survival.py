@@ -143,7 +143,7 @@ def test_sigterm_and_ctrl_c(
         process.wait(120)
         assert process.returncode == 0
         assert (tmp_path / "stderr").read_text() == ""
-        tested = re.search(r"\| End of training \| test loss +\S+ \| test ppl +\S+\n={89}\n$", out)
+        tested = re.search(r"\| End of training \| test loss +\S+ \| test ppl +\S+\n={89}\n", out)
         assert tested, out
         position = load_checkpoint(tmp_path / "model.latest.safetensors").run["position"]
         early += position["epoch"] < 3
@@ -288,7 +288,7 @@ def test_a_model_that_another_run_has_written_over_is_one_line(
 
     import lm.training
 
-    def replaced(*args: Any) -> float:
+    def replaced(*args: Any, **named: Any) -> float:
         (tmp_path / "model.safetensors").write_bytes(other.read_bytes())
         return 1.0
 

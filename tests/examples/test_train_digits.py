@@ -10,6 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from lm.console import one_line_errors
+
 pytest.importorskip("sklearn")
 
 
@@ -72,3 +74,16 @@ def test_a_batch_size_of_nothing_is_refused(
         train_digits.main(["--batch-size", "0"])
     assert stopped.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_is_no_number_ends_training_in_one_line(
+    train_digits: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped, one_line_errors():
+        train_digits.main(["--lr", "1e30", "--no-batch-norm", "--dropout", "none"])
+    assert stopped.value.code == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert re.match(r"error: the loss is (nan|inf) in epoch 1 with --lr 1e\+30; .*lower", err)
+    assert "nan" not in out

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -141,6 +142,10 @@ def test_help(call: Call) -> None:
     options = """--data --model --emsize --nhid --nlayers --lr --clip --epochs --batch-size --bptt
         --dropout --tied --seed --log-interval --save --resume --backend --metrics --dry-run"""
     assert all(f"{option} " in result.out for option in options.split())
+    about = re.split(r"\n +(?=--)", " ".join(result.out.partition("options:")[2:]))[1:]
+    assert len(about) > 20
+    assert [option for option in about if "default" not in option] == []
+    assert "20 for LSTM" in result.out
 
 
 # ---------------------------------------------------------------- at a terminal
@@ -218,7 +223,7 @@ def test_ctrl_c_in_mid_epoch_and_resuming_to_the_bit(
     assert process.returncode == 0
     assert (tmp_path / "stderr").read_text() == ""
     assert out.count("end of epoch") == 1
-    test_line = re.search(r"\| End of training \| test loss +\S+ \| test ppl +(\S+)\n={89}\n$", out)
+    test_line = re.search(r"\| End of training \| test loss +\S+ \| test ppl +(\S+)\n={89}\n", out)
 
     best, latest = tmp_path / "model.safetensors", tmp_path / "model.latest.safetensors"
     epoch, batch = position(load_checkpoint(latest))
@@ -249,6 +254,64 @@ def test_ctrl_c_before_the_first_validation(
     assert same_weights(best, latest)
     assert position(load_checkpoint(latest))[0] == 1
     assert run("generate", "--words", "5").status == 0  # from model.safetensors here
+
+
+def test_ctrl_c_is_answered_and_the_command_that_goes_on_is_printed(
+    start: Call, long_epochs: list[str], tmp_path: Path
+) -> None:
+    options = [*long_epochs, "--metrics=run of mine.jsonl", "--save-every=0.5m"]
+    process = start("train_ptb", *options)
+    out = interrupt_at(process, "| epoch   1 |     3/").splitlines()
+    answer = next(i for i, line in enumerate(out) if line.startswith("| stopping: "))
+    assert "batches |" not in "".join(out[answer:])
+    latest = tmp_path / "model.latest.safetensors"
+    batch = load_checkpoint(latest).run["position"]["batch"]
+    state, command = out[-2:]
+    where = f"in epoch 1 after {batch} of 400 batches; the state is in {latest}"
+    assert state == f"| stopped {where}; to go on:"
+    words = shlex.split(command.removeprefix("| "))
+    assert words[0] == "python" and words[1].endswith("train_ptb.py")
+    options = ["--log-interval", "1", "--save-every", "0.5m", "--metrics", "run of mine.jsonl"]
+    assert words[2:] == ["--resume", str(latest), *options]
+    done = subprocess.run(
+        [sys.executable, *words[1:], "--epochs=1"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"| epoch   1 |   {batch + 1:3d}/  400 batches" in done.stdout
+
+
+def test_a_run_that_ends_by_itself_says_nothing_of_going_on(
+    call: Call, train_options: list[str]
+) -> None:
+    out = call("train_ptb", *train_options).out
+    assert "stopped" not in out and "stopping" not in out and "--resume" not in out
+
+
+def test_a_run_with_nothing_left_to_do_says_so(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    call("train_ptb", *train_options)
+    save = ["--save", str(tmp_path / "model.safetensors")]
+    out = call("train_ptb", "--resume", str(tmp_path / "model.latest.safetensors"), *save).out
+    assert "| nothing is left to train: all 2 epochs are done" in out
+    assert "--epochs" in out
+    assert "| End of training |" in out
+    assert "batches |" not in out
+
+
+def test_a_run_says_at_the_start_that_it_replaces_the_model_of_another(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    best = tmp_path / "model.safetensors"
+    warning = f"| {best} holds the best model of another run"
+    assert warning not in call("train_ptb", *train_options).out
+    first, second, *_ = call("train_ptb", *train_options).out.splitlines()
+    assert first.startswith("| LSTM |")
+    assert second.startswith(warning) and "--save" in second
+    more = ["--resume", str(tmp_path / "model.latest.safetensors"), "--save", str(best)]
+    assert warning not in call("train_ptb", *more, "--epochs=3").out
+    best.write_text("no checkpoint")
+    assert warning not in call("train_ptb", *train_options).out
 
 
 def test_ctrl_c_before_training_is_one_line(

@@ -135,7 +135,7 @@ def script_evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], 
     def script(losses: list[float]) -> list[Any]:
         given: list[Any] = []
 
-        def scripted(model: RNNModel, source: Any, bptt: int) -> float:
+        def scripted(model: RNNModel, source: Any, bptt: int, **_: Any) -> float:
             given.append({name: w.copy() for name, w in model.state_dict().items()})
             return losses[len(given) - 1]
 

@@ -87,9 +87,9 @@ def test_before_the_first_validation_the_model_of_an_older_run_is_replaced(
 def test_during_validation_the_epoch_still_counts(
     make_trainer: Make, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*args: Any) -> float:
+    def interrupted(*args: Any, **named: Any) -> float:
         os.kill(os.getpid(), signal.SIGINT)
-        return evaluate(*args)
+        return evaluate(*args, **named)
 
     monkeypatch.setattr(lm.training, "evaluate", interrupted)
     trainer = make_trainer()

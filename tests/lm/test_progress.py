@@ -18,7 +18,16 @@ from pathlib import Path
 import pytest
 
 from lm.console import UserError
-from lm.progress import Bar, EpochEnd, Lines, MetricsFile, Report, perplexity, watch
+from lm.progress import (
+    Bar,
+    EpochEnd,
+    Lines,
+    MetricsFile,
+    Report,
+    fitted,
+    perplexity,
+    watch,
+)
 
 
 def report(**changes: float) -> Report:
@@ -156,6 +165,117 @@ def test_the_bar_of_a_resumed_run_begins_where_the_run_does() -> None:
 def test_a_bar_that_never_began_can_be_closed() -> None:
     with terminal():
         watch(epochs=1).close()
+
+
+def test_validation_has_a_bar_of_its_own() -> None:
+    with terminal() as screen:
+        bar = watch(epochs=2)
+        bar.batch(1, 10, 10, 700)
+        for batch in (1, 2, 3):
+            bar.evaluating("validating", batch, 4, 700 * batch)
+            bar.progress.refresh()
+        bar.evaluating("validating", 4, 4, 2800)
+        bar.batch(2, 1, 10, 700)
+        bar.progress.refresh()
+        bar.close()
+    shown = screen.text()
+    assert re.search(r"validating .* 75%", shown)
+    *_, last = re.findall(r"(?:epoch|validating) .*?%", shown)
+    assert last.startswith("epoch 2/2") and "55%" in last
+
+
+def test_a_test_without_training_has_a_bar_too() -> None:
+    with terminal() as screen:
+        bar = watch(epochs=1)
+        bar.evaluating("testing", 1, 2, 700)
+        bar.progress.refresh()
+        bar.evaluating("testing", 2, 2, 1400)
+        bar.close()
+    assert re.search(r"testing .* 50%", screen.text())
+
+
+def test_a_bar_outlives_its_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the thread that draws it; and it is said once."""
+    pty = pytest.importorskip("pty")
+    faults: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", faults.append)
+    seen, shown = pty.openpty()
+    file = open(shown, "w")  # noqa: SIM115 (closing it fails)
+    monkeypatch.setattr(sys, "stdout", file)
+    bar = watch(epochs=2)
+    bar.batch(1, 1, 10, 700)
+    os.close(seen)
+    bar.report(report())
+    bar.note("stopping")
+    time.sleep(0.3)  # it is drawn ten times a second
+    bar.evaluating("testing", 1, 1, 700)
+    bar.end(4.7674)
+    bar.close()
+    with contextlib.suppress(OSError):
+        file.close()
+    assert faults == []
+    assert capsys.readouterr().err == (
+        "warning: can't write to standard output: Input/output error; training goes on\n"
+    )
+
+
+ROW = "| epoch   1 |   200/ 1327 batches | lr 20.00 | ms/batch 96.25 | loss  6.85 | ppl   944.16"
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "rows"),
+    [
+        (ROW, 120, [ROW]),
+        (ROW, len(ROW), [ROW]),
+        (
+            ROW,
+            85,
+            ["| epoch 1 | 200/1327 batches | lr 20.00 | ms/batch 96.25 | loss 6.85 | ppl 944.16"],
+        ),
+        (ROW, 80, ["| epoch 1 | 200/1327 batches | lr 20.00 | loss 6.85 | ppl 944.16"]),
+        (ROW, 40, ["| epoch 1 | 200/1327 batches | lr 20.00", "| loss 6.85 | ppl 944.16"]),
+        ("=" * 89, 80, ["=" * 80]),
+        ("| a cell that is too long for it", 10, ["| a cell that is too long for it"]),
+    ],
+)  # fmt: skip
+def test_lines_fit_into_a_narrow_terminal(line: str, width: int, rows: list[str]) -> None:
+    assert fitted(line, width).splitlines() == rows
+
+
+def test_a_command_to_copy_is_not_broken_and_a_note_is() -> None:
+    with terminal() as screen:
+        bar = watch(epochs=1)
+        bar.note("word " * 40)
+        bar.command("x" * 200)
+        bar.close()
+    lines = screen.text().splitlines()
+    assert lines[0] == ("| " + "word " * 24)[:117].strip()
+    assert lines[1].startswith("| word")
+    assert lines[2] == "| " + "x" * 200
+
+
+def test_plain_lines_say_how_far_it_is_only_where_that_takes_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0, 20, 31, 50, 62, 100, 101])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    lines = Lines()
+    for batch in range(1, 6):
+        lines.evaluating("validating", batch, 210, 700)
+    lines.evaluating("testing", 1, 210, 700)
+    lines.evaluating("testing", 2, 210, 700)
+    assert capsys.readouterr().out == (
+        "| validating |     3/  210 batches\n| validating |     5/  210 batches\n"
+    )
+
+
+def test_no_output_at_all_is_plain_lines_that_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    lines = watch(epochs=1)
+    assert type(lines) is Lines
+    lines.report(report())
 
 
 def test_plain_lines_where_nobody_is_watching(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from on_both import here
 import minigrad as mg
 from lm.corpus import EOS, UNK, Dictionary
 from lm.model import RNN_TYPES, RNNModel
-from lm.sampling import as_text, generate
+from lm.sampling import as_text, generate, pieces
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -156,3 +156,9 @@ def test_as_text_ends_a_line_at_each_eos() -> None:
     assert as_text(["the", "cat", EOS, "sat", "on", EOS]) == "the cat\nsat on"
     assert as_text([EOS, "the", EOS, EOS, "mat"]) == "the\n\nmat"
     assert as_text([]) == ""
+
+
+def test_pieces_are_the_text_word_by_word() -> None:
+    words = [EOS, "the", "cat", EOS, EOS, "sat", EOS]
+    assert list(pieces(words)) == ["the", " cat", "\n\nsat"]
+    assert "".join(pieces(words)) == as_text(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
 from lm.model import RNN_TYPES, RNNModel
-from lm.progress import Lines
+from lm.progress import Lines, MetricsFile
 from lm.training import Trainer, evaluate, train_step
 from minigrad.optim import SGD
 
@@ -108,6 +109,51 @@ def test_a_report_is_the_mean_of_exactly_the_batches_since_the_last(
         assert report.batches == BATCHES
         done += len(since)
     assert done == len(steps) == 2 * BATCHES
+
+
+def test_an_early_report_comes_after_5_seconds_and_changes_none_of_the_others(
+    make_trainer: Make, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(early_after: float) -> tuple[list[Any], list[Any]]:
+        monkeypatch.setattr(lm.training, "FIRST_REPORT", early_after)
+        trainer = make_trainer(log_interval=10, epochs=2)
+        watcher, early = watched(trainer), []
+        monkeypatch.setattr(watcher, "early", early.append)
+        trainer.fit()
+        return early, [(r.epoch, r.batch, r.count, r.loss, r.words) for r in watcher.reports]
+
+    assert lm.training.FIRST_REPORT == 5.0
+    none, expected = run(1000.0)
+    assert none == []
+    (early,), found = run(0.0)
+    assert (early.epoch, early.batch, early.count) == (1, 1, 1)
+    assert found == expected
+
+
+def test_an_early_report_ends_a_run_that_diverges(
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm.training, "FIRST_REPORT", 0.0)
+    monkeypatch.setattr(
+        lm.training, "train_step", lambda *a: (mg.tensor(math.nan), np.float32(1), a[4])
+    )
+    trainer = make_trainer(log_interval=1000)
+    with pytest.raises(UserError, match="the loss is nan at batch 1 of epoch 1"):
+        trainer.fit()
+
+
+def test_an_early_report_is_a_plain_line_and_no_metric(
+    make_trainer: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(lm.training, "FIRST_REPORT", 0.0)
+    trainer = make_trainer(log_interval=10, epochs=1)
+    trainer.observers += [Lines(), MetricsFile(tmp_path / "metrics")]
+    trainer.fit()
+    assert re.findall(r"(\d+)/   13 batches", capsys.readouterr().out) == ["1", "10", "13"]
+    assert (tmp_path / "metrics").read_text().count('"batch"') == 2
 
 
 def test_the_state_is_carried_through_an_epoch_and_reset_at_the_next(

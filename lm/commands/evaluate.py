@@ -1,0 +1,54 @@
+"""Test a trained model on a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import minigrad as mg
+from minigrad.backend import current_backend
+
+from ..arguments import Parser
+from ..checkpoint import load_checkpoint, must_fit
+from ..console import show
+from ..corpus import SPLITS, Dictionary
+from ..datasets import load_corpus
+from ..progress import perplexity, watch
+from ..settings import EVAL_BATCH_SIZE, Settings, build_model
+from ..training import columns, evaluate
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse(argv)
+    checkpoint = load_checkpoint(args.checkpoint)
+    dictionary = Dictionary(checkpoint.vocabulary)
+    mg.use(args.backend)
+    with must_fit(args.checkpoint):
+        settings = Settings(**checkpoint.settings)
+        model = build_model(settings, len(dictionary))
+        model.load_state_dict(checkpoint.model)
+
+    corpus = load_corpus(settings.data if args.data is None else args.data, dictionary)
+    source = columns(args.split, getattr(corpus, args.split), EVAL_BATCH_SIZE)
+    watcher = watch(epochs=1)
+    try:
+        loss = evaluate(
+            model,
+            source,
+            settings.bptt,
+            progress=lambda *done: watcher.evaluating("testing", *done),
+        )
+    finally:
+        watcher.close()
+    show(f"| {args.split} loss {loss:5.2f} | {args.split} ppl {perplexity(loss):8.2f}")
+
+
+def parser() -> Parser:
+    p = Parser("evaluate", description="Test a trained model on a text.")
+    p.add_argument("--checkpoint", default="model.safetensors", metavar="FILE", help="the model")
+    p.add_argument("--data", metavar="DIR", help="the text: a folder, or 'builtin' "
+                   "(default: what the model was trained on)")  # fmt: skip
+    p.add_argument("--split", choices=SPLITS, default="test", help="the part of the text")
+    p.add_argument(
+        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
+    )
+    return p

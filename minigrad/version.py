@@ -1,0 +1,3 @@
+"""The version of the package; setup.cfg reads it here without importing anything."""
+
+__version__ = "0.1.0"
