@@ -5,23 +5,15 @@ from __future__ import annotations
 import copy
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .arguments import Every
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .console import UserError, warn
 from .files import try_to_write_beside
-from .settings import FREE
-
-
-@dataclass(frozen=True)
-class Every:
-    """How often the latest state is saved within an epoch: after some batches, or seconds."""
-
-    batches: int | None = None
-    seconds: float | None = None
+from .settings import FREE, resolved
 
 
 class Saver:
@@ -137,7 +129,8 @@ def _warn(error: UserError) -> None:
 
 
 def same_run(a: Checkpoint, b: Checkpoint) -> bool:
-    """Whether two checkpoints are of one run: the same text, and settings that can't change."""
-    names = (a.settings.keys() | b.settings.keys()) - set(FREE)
-    same = all(a.settings.get(name) == b.settings.get(name) for name in names)
+    """Whether two checkpoints are of one run: the same words, and settings that can't change."""
+    ours, others = resolved(a.settings), resolved(b.settings)
+    names = (ours.keys() | others.keys()) - set(FREE)
+    same = all(ours.get(name) == others.get(name) for name in names)
     return same and a.vocabulary == b.vocabulary

@@ -23,13 +23,14 @@ from minigrad import (
 from minigrad.backend import Array, array_module, floats, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
+from .arguments import Every
 from .batches import batchify, count_batches, get_batch
 from .checkpoint import Checkpoint, save_checkpoint
 from .console import UserError
 from .corpus import Corpus
 from .model import Hidden, RNNModel, repackage_hidden
 from .progress import EpochEnd, Observer, Report
-from .saving import Every, Saver
+from .saving import Saver
 from .settings import EVAL_BATCH_SIZE, Settings
 from .stopping import StopRequest
 
@@ -128,7 +129,7 @@ class Trainer:
         self.saver = Saver(best_path, save_every)
         self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
         self.model = model
-        self.settings = settings
+        self.settings = settings = settings.resolved()
         self.vocabulary = corpus.dictionary.idx2word
         self.unknown = corpus.unknown
         self.observers: list[Observer] = []

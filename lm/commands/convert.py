@@ -25,14 +25,17 @@ from ..datasets import penn_treebank
 from ..interchange import describe, matching_corpus, read_state_dict, write_state_dict
 from ..model import RNN_TYPES
 from ..progress import perplexity
-from ..settings import build_model
+from ..settings import build_model, stored
 from ..training import Trainer, evaluate
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     if is_checkpoint(args.source):
-        write_state_dict(args.target, load_checkpoint(args.source))
+        checkpoint = load_checkpoint(args.source)
+        with must_fit(args.source):
+            stored(checkpoint.settings)
+        write_state_dict(args.target, checkpoint)
         show(f"| {args.target} holds the state_dict")
     else:
         from_pytorch(args.source, args.target, args.data, args.model)

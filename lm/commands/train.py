@@ -6,49 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import minigrad as mg
-from minigrad.nn.recurrent import DROPOUT_KINDS
 
-from ..arguments import (
-    Parser,
-    at_least_one,
-    every,
-    layers,
-    positive,
-    probability,
-    size,
-    whole,
-)
+from ..arguments import Parser, at_least_one, every
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError
 from ..datasets import load_corpus
-from ..model import RNN_TYPES
 from ..progress import MetricsFile, watch
-from ..settings import PRESETS, Settings, build_model, choose
+from ..settings import PRESETS, SETTINGS, Settings, build_model, choose
 from ..training import Trainer
-
-# One line a setting: its name, what it may be, and what it means. One that is not given keeps
-# the checkpoint's value, the preset's, or the default.
-SETTINGS = {
-    "data": (str, "folder with train.txt, valid.txt, test.txt; 'builtin'; else Penn Treebank"),
-    "model": (RNN_TYPES, "kind of recurrent net"),
-    "emsize": (size, "size of a word's vector"),
-    "nhid": (size, "hidden units per layer"),
-    "nlayers": (layers, "recurrent layers"),
-    "dropout": (probability, "probability to drop a unit"),
-    "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
-    "tied": (bool, "share one matrix between embedding and decoder"),
-    "init-range": (positive, "draw all weights uniform in ± this"),
-    "lr": (positive, "learning rate to start with; 20 for the LSTM, else the cell's own"),
-    "lr-decay": (positive, "what the learning rate is divided by"),
-    "decay-after": (at_least_one, "divide after every epoch from this one on, instead of "
-                    "when validation does not improve"),
-    "clip": (positive, "largest norm of the gradient"),
-    "epochs": (at_least_one, "passes over the text"),
-    "batch-size": (at_least_one, "columns the text is cut into"),
-    "bptt": (at_least_one, "steps per chunk"),
-    "seed": (whole, "of all random draws"),
-    "backend": (mg.BACKENDS, "where the arrays live"),
-}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
+from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import one_line_errors
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -183,3 +184,30 @@ def test_an_extreme_corpus(tmp_path: Path, what: str, line: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "| End of training |" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train_ptb", "generate", "convert"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("nhid", -1), ("nlayers", 10**8), ("dropout", 7), ("model", "X"), ("attention", 1),
+     ("nhid", "8"), ("lr", None)],
+)  # fmt: skip
+def test_settings_that_no_command_line_accepts(
+    call: Callable[..., Any], trained: Path, tmp_path: Path, command: str, name: str, value: Any
+) -> None:
+    checkpoint = load_checkpoint(trained)
+    checkpoint.settings[name] = value
+    path, target = tmp_path / "m", tmp_path / "target"
+    save_checkpoint(path, checkpoint)
+    options = {
+        "train_ptb": ["--resume", str(path), "--save", str(target)],
+        "generate": ["--checkpoint", str(path)],
+        "convert": [str(path), str(target)],
+    }
+    result = call(command, *options[command])
+    if name == "lr":  # which older checkpoints have
+        assert result.status == 0
+        return
+    assert f"{path} is a damaged checkpoint" in result.error()
+    assert name in result.err
+    assert not target.exists()

@@ -290,6 +290,23 @@ def test_a_contradiction_with_the_checkpoint_is_refused_by_name(
     assert "contradicts the checkpoint" in error
 
 
+def test_saying_the_default_learning_rate_when_a_run_goes_on(
+    call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's own best model stays, is tested, and the next resume finds it again."""
+    losses = iter([2.0, 2.5, 3.0, 2.5, 4.0, 2.5])  # validation and test in turn
+    monkeypatch.setattr("lm.training.evaluate", lambda *args: next(losses))
+    call("train_ptb", *train_options, "--epochs=1")
+    best, latest = tmp_path / "model.safetensors", tmp_path / "model.latest.safetensors"
+    before = best.read_bytes()
+    for epochs in ("2", "3"):
+        more = ["--resume", str(latest), "--save", str(best), "--lr=20", f"--epochs={epochs}"]
+        result = call("train_ptb", *more)
+        assert (result.status, result.err) == (0, "")
+        assert "| End of training |" in result.out
+        assert best.read_bytes() == before
+
+
 def test_resuming_on_another_text(call: Call, trained: Path, tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("other words\n" * 20)

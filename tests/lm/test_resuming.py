@@ -14,7 +14,7 @@ from on_both import assert_array_equal
 import lm.saving
 import lm.training
 import minigrad as mg
-from lm.checkpoint import load_checkpoint
+from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
 from lm.progress import Lines, Observer
@@ -142,6 +142,23 @@ def test_the_best_model_so_far_stays_the_best(
     assert trainer.fit() == 8.0
     for name, weight in given[0].items():
         assert_array_equal(given[-1][name], weight)
+
+
+@pytest.mark.parametrize("given", [None, 20.0])
+def test_a_learning_rate_that_was_not_given_is_the_one_it_stood_for(
+    make_trainer: Make, script_evaluate: Callable[..., Any], given: float | None
+) -> None:
+    script_evaluate([5.0, 7.0, 9.0, 8.0])
+    make_trainer(epochs=1, lr=None).fit()
+    trainer = make_trainer(epochs=2, lr=given)
+    for path in (trainer.best_path, trainer.latest_path):
+        checkpoint = load_checkpoint(path)
+        assert checkpoint.settings["lr"] == 20.0
+        checkpoint.settings["lr"] = None  # as earlier versions kept it
+        save_checkpoint(path, checkpoint)
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    assert trainer.fit() == 8.0
+    assert load_checkpoint(trainer.best_path).run["position"]["valid_loss"] == 5.0
 
 
 @pytest.mark.parametrize("moved", [{"data": "elsewhere"}, {"epochs": 3}])
