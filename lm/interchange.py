@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, must_be_written
 from .console import UserError
 from .corpus import Corpus, word_language_model_dictionary
 from .files import replace_file
@@ -101,8 +101,6 @@ def write_state_dict(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
     """
     from safetensors.numpy import save
 
-    weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.model.items()}
-    try:
+    with must_be_written(str(path)):
+        weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.model.items()}
         replace_file(path, save(weights, metadata={"format": "pt"}))
-    except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror}") from error
