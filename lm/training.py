@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import os
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +113,9 @@ class Trainer:
 
     `best_path` receives the model with the best validation loss; `latest_path` the state after
     every epoch, as often within it as `save_every` says, and at Ctrl-C or SIGTERM, from which
-    `resume` goes on. `detect_anomaly` looks for the operation that first gives a value that is
-    not finite. Raises UserError if a split is too short or `best_path` can't be written to.
+    `resume` goes on, as the run of the same `run_id`. `detect_anomaly` looks for the operation
+    that first gives a value that is not finite. Raises UserError if a split is too short or
+    `best_path` can't be written to.
     """
 
     def __init__(
@@ -120,13 +123,14 @@ class Trainer:
         model: RNNModel,
         corpus: Corpus,
         settings: Settings,
-        best_path: Path,
+        best_path: str | os.PathLike[str],
         log_interval: int = 200,
         dry_run: bool = False,
         save_every: Every | None = None,
         detect_anomaly: bool = False,
     ) -> None:
-        self.saver = Saver(best_path, save_every)
+        self.saver = Saver(Path(best_path), save_every)
+        self.run_id = secrets.token_hex(8)  # not of the library's generator, which it would move
         self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
         self.model = model
         self.settings = settings = settings.resolved()
@@ -169,6 +173,7 @@ class Trainer:
             stack.enter_context(np.errstate(all="ignore"))
             if self.detect_anomaly:
                 stack.enter_context(detect_anomaly())
+            self.saver.begin()
             try:
                 while self.position.epoch <= self.epochs and not self.stop.requested:
                     started = time.perf_counter()
@@ -313,7 +318,11 @@ class Trainer:
         Raises UserError if it has diverged: what is not finite shall never be saved.
         """
         hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
-        run = {"position": dataclasses.asdict(self.position), "random": random.get_state()}
+        run = {
+            "id": self.run_id,
+            "position": dataclasses.asdict(self.position),
+            "random": random.get_state(),
+        }
         for observer in self.observers:
             run |= observer.state()
         checkpoint = Checkpoint(
@@ -350,6 +359,7 @@ class Trainer:
         states = [Tensor(xp.asarray(h)) for _, h in sorted(checkpoint.hidden.items())]
         self.hidden = tuple(states) if len(states) > 1 else states[0]
         self.position = Position(**checkpoint.run["position"])
+        self.run_id = str(checkpoint.run.get("id", self.run_id))
         self.saver.resume(checkpoint)
         random.set_state(checkpoint.run["random"])
 

@@ -12,17 +12,18 @@ from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError
 from ..datasets import load_corpus
 from ..progress import MetricsFile, watch
+from ..saving import best_path_of
 from ..settings import PRESETS, SETTINGS, Settings, build_model, choose
 from ..training import Trainer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
-    if args.resume and args.dry_run:
+    if args.resume is not None and args.dry_run:
         raise UserError(
             "--dry-run would write over the run that --resume goes on with; leave one out"
         )
-    checkpoint = load_checkpoint(args.resume) if args.resume else None
+    checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
     with must_fit(args.resume):
         settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         model,
         corpus,
         settings,
-        args.save,
+        default_save(args.resume) if args.save is None else args.save,
         args.log_interval,
         args.dry_run,
         args.save_every,
@@ -51,13 +52,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.fit()
 
 
+def default_save(resumed: str | None) -> Path:
+    """Where a run saves its best model that was not told: a resumed one, where it did before."""
+    return Path("model.safetensors") if resumed is None else best_path_of(resumed)
+
+
 def parser() -> Parser:
     p = Parser(description="Train a word-level language model.")
     p.add_settings(SETTINGS, Settings())
     p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
     p.add_argument("--log-interval", type=at_least_one, default=200, help="batches per report")
-    p.add_argument("--save", type=Path, default=Path("model.safetensors"), metavar="FILE",
-                   help="where the best model goes; the latest state goes beside it")  # fmt: skip
+    p.add_argument("--save", type=Path, metavar="FILE",
+                   help="where the best model goes, and beside it the latest state (default: "
+                   "where the resumed run saves, else model.safetensors)")  # fmt: skip
     p.add_argument("--save-every", type=every, metavar="N",
                    help="save the latest state within an epoch too: every N batches, as in 500, "
                    "or N minutes, as in 10m")  # fmt: skip

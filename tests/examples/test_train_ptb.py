@@ -307,6 +307,61 @@ def test_saying_the_default_learning_rate_when_a_run_goes_on(
         assert best.read_bytes() == before
 
 
+@pytest.mark.parametrize("resumed", ["a.latest.safetensors", "a.safetensors"])
+def test_without_save_a_run_goes_on_in_its_own_files(
+    call: Call,
+    train_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resumed: str,
+) -> None:
+    losses = iter([2.0, 2.5, 3.0, 2.25])  # validation and test in turn
+    monkeypatch.setattr("lm.training.evaluate", lambda *args: next(losses))
+    monkeypatch.chdir(tmp_path)
+    call("train_ptb", *train_options, "--save", "a.safetensors", "--epochs=1")
+    best = Path("a.safetensors").read_bytes()
+    assert call("train_ptb", "--resume", resumed, "--epochs=2").status == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"a.safetensors", "a.latest.safetensors"}
+    assert Path("a.safetensors").read_bytes() == best
+    assert position(load_checkpoint(Path("a.latest.safetensors"))) == (3, 0)
+
+
+def test_with_another_save_the_best_model_goes_along(
+    call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([2.0, 2.5, 3.0, 2.25])
+    monkeypatch.setattr("lm.training.evaluate", lambda *args: next(losses))
+    monkeypatch.chdir(tmp_path)
+    call("train_ptb", *train_options, "--save", "a.safetensors", "--epochs=1")
+    more = ["--resume", "a.latest.safetensors", "--save", "b.safetensors", "--epochs=2"]
+    result = call("train_ptb", *more)
+    assert (result.status, result.err) == (0, "")
+    assert same_weights(Path("a.safetensors"), Path("b.safetensors"))
+    assert not same_weights(Path("a.safetensors"), Path("b.latest.safetensors"))
+
+
+def test_a_resume_that_is_refused_or_fails_changes_no_file(
+    call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.jsonl").touch()
+    call("train_ptb", *train_options, "--save", "a.safetensors", "--metrics", "m.jsonl")
+    call("train_ptb", *train_options, "--save", "b.safetensors", "--nhid=9")
+    damaged = load_checkpoint(Path("a.latest.safetensors"))
+    damaged.run["position"]["speed"] = 3
+    save_checkpoint("damaged.latest.safetensors", damaged)
+    Path("text").write_text("the cat sat\n")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    resume = ["--resume", "a.latest.safetensors", "--metrics", "m.jsonl", "--epochs=3"]
+    for options in (
+        ["--nhid=9"], ["--data=nowhere"], ["--save=nowhere/m"], ["--dry-run"], ["--resume=text"],
+        ["--resume=damaged.latest.safetensors"], ["--batch-size=5"], ["--resume="],
+        ["--save=b.safetensors", "--metrics=nowhere/m"],
+    ):  # fmt: skip
+        call("train_ptb", *resume, *options).error()
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before, options
+
+
 def test_resuming_on_another_text(call: Call, trained: Path, tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("other words\n" * 20)
@@ -397,6 +452,28 @@ def test_a_model_that_cannot_be_saved_is_one_line(
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     assert name in call("train_ptb", *train_options, "--dry-run", "--save", name).error()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+@pytest.mark.parametrize("name", ["model.safetensors", "model.latest.safetensors"])
+def test_a_link_into_a_folder_that_is_missing_is_noticed_before_training(
+    call: Call, train_options: list[str], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "missing" / "model")
+    result = call("train_ptb", *train_options)
+    assert f"no folder {tmp_path / 'missing'}, where {tmp_path / name} leads to" in result.error()
+    assert result.out == ""
+    (tmp_path / "missing").mkdir()
+    assert call("train_ptb", *train_options).status == 0
+    assert (tmp_path / "missing" / "model").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_best_and_latest_in_one_file_are_refused(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "model.latest.safetensors").symlink_to(tmp_path / "model.safetensors")
+    assert "are one file" in call("train_ptb", *train_options).error()
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
