@@ -9,7 +9,9 @@ Which way is seen from the first file. In PyTorch, torch.safetensors is written 
     model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))
 
 and nothing is ever unpickled. A state_dict has no vocabulary: it is made from the text again, as
-word_language_model does.
+word_language_model does, from the words of all three splits; or, if the number of words fits only
+that, from the training text and <unk>, as training here does. For word_language_model to number
+the words as we do, on any text, train with --vocabulary all.
 """
 
 from lm.commands.convert import main

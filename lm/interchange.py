@@ -1,7 +1,10 @@
 """Models of PyTorch's word_language_model: their state_dict, saved as safetensors.
 
 The names and shapes of its parameters are ours. What the state_dict does not say, we find out
-from the shapes; the vocabulary, from the text.
+from the shapes; the vocabulary, from the text: word_language_model numbers the words of all three
+splits, we those of the training text and `<unk>`, unless a model was trained with the vocabulary
+"all". A text whose validation and test have no new words, and whose training text has `<unk>`, as
+Penn Treebank, gives the same words both ways.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import numpy as np
 
 from .checkpoint import Checkpoint, must_be_written
 from .console import UserError
-from .corpus import Corpus, word_language_model_dictionary
+from .corpus import Corpus
+from .datasets import load_corpus
 from .files import replace_file
 from .settings import Settings
 
@@ -76,21 +80,21 @@ def describe(
     )
 
 
-def matching_corpus(folder: str | os.PathLike[str], words: int) -> Corpus:
-    """The text in `folder`, read with the dictionary that a model of so many words has.
+def matching_corpus(data: str | None, words: int) -> tuple[Corpus, str]:
+    """The text that `--data` names, with the vocabulary that has so many words, and its name.
 
-    word_language_model's holds the words of all three splits, ours those of the training text
-    and `<unk>`; for Penn Treebank they are the same. Raises UserError if neither fits.
+    word_language_model's, "all", comes first, ours, "train", second. Raises UserError if neither
+    fits.
     """
-    theirs = word_language_model_dictionary(folder)
-    if len(theirs) == words:
-        return Corpus(folder, theirs)
-    ours = Corpus(folder)
-    if len(ours.dictionary) == words:
-        return ours
+    sizes = []
+    for vocabulary in ("all", "train"):
+        corpus = load_corpus(data, vocabulary=vocabulary)
+        if len(corpus.dictionary) == words:
+            return corpus, vocabulary
+        sizes.append(f"{len(corpus.dictionary)} (--vocabulary {vocabulary})")
     raise UserError(
-        f"the model knows {words} words, and the text in {folder} has {len(theirs)}; "
-        "give the text that it was trained on with --data"
+        f"the model knows {words} words, and the text in {data or 'data/ptb'} has "
+        f"{' or '.join(sizes)}; give the text that it was trained on with --data"
     )
 
 

@@ -14,6 +14,7 @@ from minigrad.random import uniform
 
 from .arguments import at_least_one, layers, positive, probability, size, whole
 from .console import UserError
+from .corpus import VOCABULARIES
 from .model import RNN_TYPES, RNNModel
 
 # The learning rates at which each cell trains with the other defaults. At the LSTM's 20 the
@@ -28,6 +29,7 @@ class Settings:
     """The settings of a training run; the defaults are word_language_model's."""
 
     data: str | None = None  # a folder, "builtin", or None for Penn Treebank
+    vocabulary: str = "train"  # the words of the training text and <unk>, or of all three splits
     model: str = "LSTM"  # LSTM, GRU, RNN_TANH or RNN_RELU
     emsize: int = 200  # size of a word's vector
     nhid: int = 200  # hidden units per layer
@@ -64,6 +66,8 @@ class Settings:
 # the preset's, or the default.
 SETTINGS = {
     "data": (str, "folder with train.txt, valid.txt, test.txt; 'builtin'; else Penn Treebank"),
+    "vocabulary": (VOCABULARIES, "words of the training text and <unk>, or of all three splits, "
+                   "as word_language_model has it"),
     "model": (RNN_TYPES, "kind of recurrent net"),
     "emsize": (size, "size of a word's vector"),
     "nhid": (size, "hidden units per layer"),
@@ -104,7 +108,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 FREE = ("data", "epochs", "backend")
 
 # Settings that checkpoints of earlier versions lack, and what they stood for then.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {"vocabulary": "train"}
 
 
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -347,11 +347,15 @@ class Trainer:
         save_checkpoint(path, self.checkpoint())
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from where the checkpoint was saved (UserError if its vocabulary is another)."""
+        """Go on from where the checkpoint was saved.
+
+        Raises UserError if the corpus has another vocabulary: it must have been read with that
+        of the checkpoint.
+        """
         if checkpoint.vocabulary != self.vocabulary:
             raise UserError(
                 "the checkpoint was trained on a text with another vocabulary; "
-                "give that text with --data"
+                "read this text with that of the checkpoint"
             )
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)

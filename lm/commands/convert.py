@@ -9,7 +9,9 @@ Which way is seen from the first file. In PyTorch, torch.safetensors is written 
     model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))
 
 and nothing is ever unpickled. A state_dict has no vocabulary: it is made from the text again, as
-word_language_model does.
+word_language_model does, from the words of all three splits; or, if the number of words fits only
+that, from the training text and <unk>, as training here does. For word_language_model to number
+the words as we do, on any text, train with --vocabulary all.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from pathlib import Path
 from ..arguments import Parser
 from ..checkpoint import is_checkpoint, load_checkpoint, must_fit
 from ..console import show
-from ..datasets import penn_treebank
 from ..interchange import describe, matching_corpus, read_state_dict, write_state_dict
 from ..model import RNN_TYPES
 from ..progress import perplexity
@@ -44,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | None) -> None:
     """Write the checkpoint of a run that begins with these weights, and test them."""
     weights = read_state_dict(source)
-    settings = dataclasses.replace(describe(weights, source, rnn_type), data=data)
-    corpus = matching_corpus(data or penn_treebank(), len(weights["encoder.weight"]))
+    settings = describe(weights, source, rnn_type)
+    corpus, vocabulary = matching_corpus(data, len(weights["encoder.weight"]))
+    settings = dataclasses.replace(settings, data=data, vocabulary=vocabulary)
     with must_fit(source):
         model = build_model(settings, len(corpus.dictionary))
         model.load_state_dict(weights)

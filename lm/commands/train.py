@@ -9,7 +9,8 @@ import minigrad as mg
 
 from ..arguments import Parser, at_least_one, every
 from ..checkpoint import load_checkpoint, must_fit
-from ..console import UserError
+from ..console import UserError, warn
+from ..corpus import Dictionary
 from ..datasets import load_corpus
 from ..progress import MetricsFile, watch
 from ..saving import best_path_of
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     mg.use(settings.backend)
     mg.manual_seed(settings.seed)
-    corpus = load_corpus(settings.data)
+    dictionary = Dictionary(checkpoint.vocabulary) if checkpoint else None
+    corpus = load_corpus(settings.data, dictionary, settings.vocabulary)
     model = build_model(settings, len(corpus.dictionary))
 
     trainer = Trainer(
@@ -49,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.metrics:
         kept = checkpoint.run.get("metrics") if checkpoint else None
         trainer.observers.append(MetricsFile(args.metrics, kept))
+    if unknown := corpus.unknown["train"]:
+        warn(
+            f"{unknown:,} of the training text's {len(corpus.train):,} words are not in the "
+            "checkpoint's vocabulary and read as <unk>; it is probably another text"
+        )
     trainer.fit()
 
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lm.batches import batchify, get_batch
-from lm.checkpoint import load_checkpoint
+from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus, word_language_model_dictionary
 from lm.interchange import describe, matching_corpus, read_state_dict
@@ -39,8 +39,10 @@ def test_word_language_models_words_are_those_of_all_splits(tmp_path: Path) -> N
         (tmp_path / f"{split}.txt").write_text(text)
     dictionary = word_language_model_dictionary(tmp_path)
     assert dictionary.idx2word == ["b", "a", "<eos>", "c", "d"]
-    assert matching_corpus(tmp_path, 5).test.tolist() == [4, 2]
-    assert matching_corpus(tmp_path, 4).dictionary.idx2word == ["b", "a", "<eos>", "<unk>"]
+    theirs, name = matching_corpus(str(tmp_path), 5)
+    assert (theirs.test.tolist(), name) == ([4, 2], "all")
+    ours, name = matching_corpus(str(tmp_path), 4)
+    assert (ours.dictionary.idx2word, name) == (["b", "a", "<eos>", "<unk>"], "train")
 
 
 def test_there_and_back(call: Call, corpus: Path, state_dict: Path, tmp_path: Path) -> None:
@@ -66,6 +68,80 @@ def test_training_goes_on_from_a_carried_model(
     result = call("train_ptb", "--resume", str(ours), *options)
     assert result.status == 0
     assert "| end of epoch   1 |" in result.out
+
+
+def pytorchs_words(folder: Path) -> list[str]:
+    """What word_language_model's own Corpus numbers, line for line as its data.py does."""
+    word2idx: dict[str, int] = {}
+    idx2word: list[str] = []
+    for split in ("train", "valid", "test"):
+        with open(folder / f"{split}.txt", encoding="utf8") as file:
+            for line in file:
+                for word in [*line.split(), "<eos>"]:
+                    if word not in word2idx:
+                        idx2word.append(word)
+                        word2idx[word] = len(idx2word) - 1
+    return idx2word
+
+
+@pytest.fixture
+def new_words(corpus: Path, tmp_path: Path) -> Path:
+    """A text whose validation and test have words that the training text lacks."""
+    folder = tmp_path / "new words"
+    folder.mkdir()
+    for file in corpus.iterdir():
+        more = {"valid.txt": "the zebra saw\n", "test.txt": "okapi gnu the\n"}.get(file.name, "")
+        (folder / file.name).write_text(more + file.read_text())
+    return folder
+
+
+def test_a_model_with_the_words_of_all_splits_moves_both_ways_on_any_text(
+    call: Call, new_words: Path, tmp_path: Path
+) -> None:
+    trained, theirs, ours = (tmp_path / name for name in ("m.st", "theirs.st", "ours.st"))
+    small = ["--emsize=6", "--nhid=6", "--batch-size=4", "--epochs=1"]
+    options = ["--data", str(new_words), "--vocabulary", "all", "--save", str(trained)]
+    result = call("train_ptb", *options, *small)
+    assert "read as <unk>: 0 words of valid, 0 of test" in result.out
+    checkpoint = load_checkpoint(trained)
+    assert checkpoint.settings["vocabulary"] == "all"
+    assert checkpoint.vocabulary == pytorchs_words(new_words)
+    assert call("convert", str(trained), str(theirs)).status == 0
+    assert load_file(theirs)["encoder.weight"].shape == (len(pytorchs_words(new_words)), 6)
+
+    # And a model of word_language_model's comes over and trains on.
+    assert call("convert", str(theirs), str(ours), "--data", str(new_words)).status == 0
+    assert load_checkpoint(ours).vocabulary == pytorchs_words(new_words)
+    for resumed in (ours, tmp_path / "ours.latest.st"):
+        result = call("train_ptb", "--resume", str(resumed), "--epochs=2")
+        assert (result.status, result.err) == (0, "")
+
+
+def test_the_words_of_the_training_text_are_the_default(
+    call: Call, new_words: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.st"
+    options = ["--data", str(new_words), "--save", str(path), "--dry-run", "--batch-size=4"]
+    assert call("train_ptb", *options).status == 0
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.settings["vocabulary"] == "train"
+    assert checkpoint.vocabulary[-1] == "<unk>"
+    assert "zebra" not in checkpoint.vocabulary
+    error = call("train_ptb", "--resume", str(path), "--vocabulary=all").error()
+    assert "--vocabulary all contradicts the checkpoint" in error
+    del checkpoint.settings["vocabulary"]  # as earlier versions have it
+    save_checkpoint(path, checkpoint)
+    assert call("train_ptb", "--resume", str(path), "--epochs=1").status == 0
+
+
+def test_a_text_with_words_that_a_model_without_unk_lacks(
+    call: Call, corpus: Path, new_words: Path, state_dict: Path, tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours.st"
+    call("convert", str(state_dict), str(ours), "--data", str(corpus))
+    error = call("train_ptb", "--resume", str(ours), "--data", str(new_words)).error()
+    assert "lacks 'zebra', 'okapi', 'gnu', which the text has" in error
+    assert "--data" in error
 
 
 def test_settings_are_seen_from_the_shapes() -> None:

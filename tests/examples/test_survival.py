@@ -170,7 +170,7 @@ def test_a_second_signal_changes_nothing(start: Call, options: list[str], tmp_pa
 def test_sigterm_before_training_is_one_line(tmp_path: Path) -> None:
     program = (
         "import os, signal, lm.datasets, runpy, sys\n"
-        "lm.datasets.load_corpus = lambda data: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "lm.datasets.load_corpus = lambda *args: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.argv[0] = sys.argv.pop(1)\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
