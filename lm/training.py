@@ -11,6 +11,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from .progress import EpochEnd, Observer, Report
 from .saving import Saver
 from .settings import EVAL_BATCH_SIZE, Settings
 from .stopping import StopRequest
+from .versions import versions
 
 
 def train_step(
@@ -195,6 +197,17 @@ class Trainer:
             f"| read as <unk>: {self.unknown['valid']} words of valid, "
             f"{self.unknown['test']} of test"
         )
+
+    def header(self) -> dict[str, Any]:
+        """What is trained, with what, for the first line of the metrics. JSON can hold it."""
+        parameters = list(self.model.parameters())
+        return {
+            "settings": self.settings.as_dict(),
+            "seed": self.settings.seed,
+            "versions": versions(array_module(parameters[0].data)),
+            "parameters": sum(p.size for p in parameters),
+            "words": len(self.vocabulary),
+        }
 
     def train_epoch(self) -> None:
         """The chunks of this epoch that are still to come, with a report at every interval."""

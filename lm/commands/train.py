@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from ..arguments import Parser, at_least_one, every
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError, warn
 from ..corpus import Dictionary
-from ..datasets import load_corpus
+from ..datasets import corpus_files, load_corpus
+from ..files import same_file
 from ..progress import MetricsFile, watch
 from ..saving import best_path_of
 from ..settings import PRESETS, SETTINGS, Settings, build_model, choose
@@ -48,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
     trainer.observers.append(watch(settings.epochs))
-    if args.metrics:
+    keep_apart(args, trainer)
+    if args.metrics is not None:
         kept = checkpoint.run.get("metrics") if checkpoint else None
-        trainer.observers.append(MetricsFile(args.metrics, kept))
+        metrics = MetricsFile(args.metrics, kept, trainer.run_id, trainer.header())
+        trainer.observers.append(metrics)
     if unknown := corpus.unknown["train"]:
         warn(
             f"{unknown:,} of the training text's {len(corpus.train):,} words are not in the "
@@ -62,6 +67,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def default_save(resumed: str | None) -> Path:
     """Where a run saves its best model that was not told: a resumed one, where it did before."""
     return Path("model.safetensors") if resumed is None else best_path_of(resumed)
+
+
+def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
+    """Raise UserError if a run would write over its own text, or its metrics over its models."""
+    texts = corpus_files(trainer.settings.data)
+    models = [trainer.best_path, trainer.latest_path]
+    for model, text in itertools.product(models, texts):
+        if same_file(model, text):
+            raise UserError(f"{model} is the text {text}; give --save another file")
+    for other in (*models, *texts, *filter(None, [args.resume])):
+        if args.metrics is not None and same_file(args.metrics, other):
+            raise UserError(
+                f"--metrics {args.metrics} is the same file as {other}; give it one of its own"
+            )
 
 
 def parser() -> Parser:

@@ -91,14 +91,16 @@ def test_any_corpus(tmp_path: Path, number: int) -> None:
     assert statuses == {0, 2}
 
 
-OPTIONS = ["--vocabulary", "--model", "--emsize", "--nhid", "--nlayers", "--dropout", "--dropout-kind", "--tied",
+OPTIONS = ["--vocabulary", "--model", "--emsize", "--nhid", "--nlayers", "--dropout",
+           "--dropout-kind", "--tied",
            "--init-range", "--lr", "--lr-decay", "--decay-after", "--clip", "--epochs",
            "--batch-size", "--bptt", "--seed", "--backend", "--preset", "--log-interval", "--save",
            "--save-every", "--resume", "--metrics", "--dry-run", "--detect-anomaly", "--data",
            "--help", "-h", "--", "--batch_size", "--no-such", "stray", "--dat"]  # fmt: skip
 VALUES = ["", "0", "1", "2", "3", "-1", "0.5", "1.5", "1e308", "1e-320", "nan", "inf", "-inf",
           "9" * 30, "9" * 5000, "1_0", " 2 ", "１", "½", "10m", "0m", "LSTM", "GRU", "RNN_RELU",
-          "numpy", "cupy", "train", "all", "standard", "variational", "zaremba-small", "nowhere", ".", "..",
+          "numpy", "cupy", "train", "all", "standard", "variational", "zaremba-small", "nowhere",
+          ".", "..",
           "good", "damaged", "corpus", "a" * 300, "\udc80", "é", "no/where", "-", "=",
           "new"]  # fmt: skip
 

@@ -58,8 +58,8 @@ class Reference:
 
 
 def reports(metrics: Path) -> list[dict[str, Any]]:
-    """The lines of a file of metrics, without what the clock says."""
-    clock = ("time", "seconds", "tokens_per_second")
+    """The lines of a file of metrics, without what the clock says and the id of the run."""
+    clock = ("time", "seconds", "tokens_per_second", "run")
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in clock} for line in lines]
 

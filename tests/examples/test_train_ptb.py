@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lm.versions import versions
 
 Call = Callable[..., Any]
 
@@ -61,7 +62,20 @@ def test_a_run(run: Call, train_options: list[str], tmp_path: Path) -> None:
     assert len(checkpoint.vocabulary) == 12
 
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    assert [record.get("batch") for record in records] == [25, 50, 60, None, None]
+    assert [record.get("batch") for record in records] == [None, 25, 50, 60, None, None]
+    header = records[0]
+    assert header.pop("time") < records[1]["time"]
+    assert header == {
+        "run": checkpoint.run["id"],
+        "event": "start",
+        "settings": checkpoint.settings,
+        "seed": 1111,
+        "versions": versions(),
+        "parameters": sum(weight.size for weight in checkpoint.model.values()),
+        "words": 12,
+    }
+    assert header["settings"]["lr"] == 20.0  # which was not given
+    assert {record["run"] for record in records} == {header["run"]}
     assert f"test ppl {records[-1]['test_perplexity']:8.2f}" in result.out
 
 
@@ -120,7 +134,64 @@ def test_metrics_are_appended(call: Call, train_options: list[str], tmp_path: Pa
     metrics = tmp_path / "metrics.jsonl"
     for _ in range(2):
         call("train_ptb", *train_options, "--dry-run", "--metrics", str(metrics))
-    assert len(metrics.read_text().splitlines()) == 2 * 3
+    records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [record.get("event") for record in records] == ["start", None, None, None] * 2
+    assert len({record["run"] for record in records}) == 2
+
+
+def test_metrics_of_a_run_that_goes_on_are_of_one_run(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    """With one header a file, where it goes on in its own and where it does in another."""
+    first, other = tmp_path / "first.jsonl", tmp_path / "other.jsonl"
+    call("train_ptb", *train_options, "--epochs=1", "--metrics", str(first))
+    resume = ["--resume", str(tmp_path / "model.latest.safetensors")]
+    for metrics, epochs in ((first, 2), (other, 3), (other, 4)):
+        options = ["--metrics", str(metrics), f"--epochs={epochs}"]
+        assert call("train_ptb", *resume, *options).status == 0
+    for metrics in (first, other):
+        records = [json.loads(line) for line in metrics.read_text().splitlines()]
+        assert [record.get("event") for record in records[:2]] == ["start", None]
+        assert sum("event" in record for record in records) == 1
+        run = load_checkpoint(tmp_path / "model.latest.safetensors").run["id"]
+        assert {record["run"] for record in records} == {run}
+
+
+@pytest.mark.parametrize("name", ["train.txt", "model.safetensors", "model.latest.safetensors"])
+@pytest.mark.parametrize("link", [False, True])
+def test_metrics_damage_no_other_file(
+    call: Call, train_options: list[str], corpus: Path, tmp_path: Path, name: str, link: bool
+) -> None:
+    """Neither one that is there, nor one that only training will make."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for file in corpus.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    path = (folder if name == "train.txt" else tmp_path) / name
+    metrics = tmp_path / "link" if link else path
+    if link:
+        metrics.symlink_to(path)
+    options = [*train_options, "--data", str(folder), "--epochs=1"]
+    for there in (False, True):
+        before = path.read_bytes() if path.exists() else None
+        result = call("train_ptb", *options, "--metrics", str(metrics))
+        assert f"--metrics {metrics} is the same file as {path}" in result.error()
+        assert result.out == ""
+        assert (path.read_bytes() if path.exists() else None) == before
+        if not there:
+            assert call("train_ptb", *options).status == 0
+
+
+def test_save_does_not_write_over_the_text(
+    call: Call, train_options: list[str], corpus: Path, tmp_path: Path
+) -> None:
+    for file in corpus.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / "valid.txt"
+    before = path.read_bytes()
+    error = call("train_ptb", *train_options, "--data", str(tmp_path), "--save", str(path)).error()
+    assert "give --save another file" in error
+    assert path.read_bytes() == before
 
 
 def test_how_many_words_are_unknown_is_reported(
@@ -356,7 +427,8 @@ def test_a_resume_that_is_refused_or_fails_changes_no_file(
     for options in (
         ["--nhid=9"], ["--data=nowhere"], ["--save=nowhere/m"], ["--dry-run"], ["--resume=text"],
         ["--resume=damaged.latest.safetensors"], ["--batch-size=5"], ["--resume="],
-        ["--save=b.safetensors", "--metrics=nowhere/m"],
+        ["--save=b.safetensors", "--metrics=nowhere/m"], ["--metrics="], ["--metrics=text"],
+        ["--metrics=a.safetensors"], ["--metrics=b.safetensors"],
     ):  # fmt: skip
         call("train_ptb", *resume, *options).error()
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before, options

@@ -1,0 +1,27 @@
+"""With what a run is computed: the one place that knows."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+
+
+def versions(xp: Any = np) -> dict[str, str]:
+    """The versions of this program, Python, NumPy, and of CuPy if `xp` is that."""
+    found = {
+        "minigrad": _our_own(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    return found if xp is np else {**found, "cupy": getattr(xp, "__version__", "unknown")}
+
+
+def _our_own() -> str:
+    from importlib import metadata  # here: it takes long to import
+
+    try:
+        return metadata.version("minigrad-lm")
+    except metadata.PackageNotFoundError:  # run from its folder, without an installation
+        return "unknown"
