@@ -3,7 +3,8 @@
 python examples/convert.py torch.safetensors model.safetensors --data data/ptb
 python examples/convert.py model.safetensors torch.safetensors
 
-Which way is seen from the first file. In PyTorch, torch.safetensors is written and read with
+Which way is seen from the first file; the second is a new one, or the state_dict of an earlier
+conversion, which is written over. In PyTorch, torch.safetensors is written and read with
 
     safetensors.torch.save_model(model, "torch.safetensors")
     model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))

@@ -15,27 +15,28 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .checkpoint import Checkpoint, must_be_written
+from .checkpoint import Checkpoint, is_checkpoint, must_be_written
 from .console import UserError
 from .corpus import Corpus
 from .datasets import load_corpus
 from .files import replace_file
 from .settings import Settings
 
+FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 GATES = {4: "LSTM", 3: "GRU"}  # blocks of rows in weight_hh
 SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and then perhaps saved once
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file (UserError if there is none, or it can't be read)."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, deserialize
 
     if not os.path.isfile(path):
         raise UserError(f"no file {path}; save the model's state_dict there, as safetensors")
     try:
-        weights = load_file(path)
-    except (SafetensorError, OSError, LookupError, ValueError) as error:
+        kept = deserialize(_contents(path))  # type: ignore[no-untyped-call]
+        weights = {name: _array(name, **parts) for name, parts in kept}
+    except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path} is not a safetensors file that can be read ({reason}); a pickled model "
@@ -45,6 +46,33 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if name not in weights and other in weights:
             weights[name] = weights[other]
     return weights
+
+
+def is_state_dict(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` is a state_dict of such a model, and no checkpoint."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+    except (SafetensorError, OSError):
+        return False
+    return not names.isdisjoint(SHARED) and not is_checkpoint(path)
+
+
+def _contents(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    """One array of a safetensors file; NumPy lacks bfloat16, the upper half of a float32."""
+    if dtype == "BF16":
+        upper = np.frombuffer(data, np.uint16).astype(np.uint32)
+        return (upper << 16).view(np.float32).reshape(shape)
+    if dtype not in FLOATS:
+        raise ValueError(f"{name} is of dtype {dtype}; save it as float32")
+    return np.frombuffer(data, FLOATS[dtype]).reshape(shape)
 
 
 def describe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -211,6 +212,114 @@ def test_arrays_that_do_not_fit_each_other_are_one_line(
     target = str(tmp_path / "x.safetensors")
     result = call("convert", str(state_dict), target, "--data", str(corpus))
     assert "rnn.bias_ih_l1 has shape (3,)" in result.error()
+
+
+# ---------------------------------------------------------------- files that stay
+
+
+@pytest.fixture
+def files(trained: Path, state_dict: Path, tmp_path: Path) -> dict[str, Path]:
+    """One of each kind that a conversion may find."""
+    files = {name: tmp_path / name for name in ("checkpoint", "text", "other", "nothing")}
+    files["checkpoint"].write_bytes(trained.read_bytes())
+    files["text"].write_text("the cat sat\n")
+    files["nothing"].touch()
+    save_file({"weight": np.zeros(3)}, files["other"])
+    return {**files, "state_dict": state_dict}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("checkpoint", "checkpoint"),
+        ("checkpoint", "text"),
+        ("checkpoint", "other"),
+        ("state_dict", "state_dict"),
+        ("state_dict", "checkpoint"),
+        ("state_dict", "text"),
+        ("state_dict", "other"),
+    ],
+)
+@pytest.mark.parametrize("link", ["", "symbolic", "hard"])
+def test_no_file_is_lost(
+    call: Call, files: dict[str, Path], corpus: Path, source: str, target: str, link: str
+) -> None:
+    path = files[target]
+    if link:
+        path = path.with_name("link")
+        path.symlink_to(files[target]) if link == "symbolic" else path.hardlink_to(files[target])
+    before = files[target].read_bytes()
+    result = call("convert", str(files[source]), str(path), "--data", str(corpus))
+    assert str(path) in result.error()
+    assert "name another target" in result.err
+    assert files[target].read_bytes() == path.read_bytes() == before
+
+
+def test_another_checkpoint_is_not_written_over_either(
+    call: Call, files: dict[str, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other checkpoint"
+    other.write_bytes(files["checkpoint"].read_bytes())
+    assert "is a checkpoint" in call("convert", str(files["checkpoint"]), str(other)).error()
+    assert other.read_bytes() == files["checkpoint"].read_bytes()
+
+
+@pytest.mark.parametrize("target", ["state_dict", "nothing", "new"])
+def test_a_state_dict_may_be_made_again(
+    call: Call, files: dict[str, Path], tmp_path: Path, target: str
+) -> None:
+    path = files.get(target, tmp_path / "new")
+    for _ in range(2):
+        assert call("convert", str(files["checkpoint"]), str(path)).status == 0
+        kept = load_checkpoint(files["checkpoint"]).model["decoder.weight"]
+        assert np.array_equal(load_file(path)["decoder.weight"], kept)
+
+
+# ---------------------------------------------------------------- other floats
+
+
+def as_safetensors(weights: dict[str, np.ndarray], dtype: str) -> bytes:
+    """A file of arrays in a dtype that NumPy may lack: for BF16 the upper halves of float32."""
+    header, data = {}, b""
+    for name, array in weights.items():
+        start = len(data)
+        data += (array.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(array.shape),
+            "data_offsets": [start, len(data)],
+        }
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_half_precision_is_read_exactly(
+    call: Call, corpus: Path, state_dict: Path, tmp_path: Path
+) -> None:
+    exact = {}
+    for name, array in load_file(state_dict).items():
+        bits = array.astype(np.float16).astype(np.float32).view(np.uint32) & 0xFFFF0000
+        exact[name] = bits.view(np.float32).astype(np.float16)  # which bfloat16 holds as well
+    save_file(exact, tmp_path / "float16")
+    whole = {name: array.astype(np.float32) for name, array in exact.items()}
+    (tmp_path / "bfloat16").write_bytes(as_safetensors(whole, "BF16"))
+    for kind in ("float16", "bfloat16"):
+        ours = tmp_path / f"{kind}.ours"
+        source = str(tmp_path / kind)
+        assert call("convert", source, str(ours), "--data", str(corpus)).status == 0
+        model = load_checkpoint(ours).model
+        assert all(np.array_equal(model[name], whole[name]) for name in whole)
+        assert model["decoder.weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["I16", "U16"])
+def test_weights_that_are_no_floats_are_one_line(
+    call: Call, corpus: Path, state_dict: Path, tmp_path: Path, dtype: str
+) -> None:
+    path = tmp_path / "integers"
+    path.write_bytes(as_safetensors(load_file(state_dict), dtype))
+    result = call("convert", str(path), str(tmp_path / "ours"), "--data", str(corpus))
+    assert f"is of dtype {dtype}; save it as float32" in result.error()
 
 
 # ---------------------------------------------------------------- beside PyTorch
