@@ -249,6 +249,33 @@ def test_the_best_model_is_taken_over_to_another_place(
     assert capsys.readouterr().err == ""
 
 
+def test_a_best_model_that_cannot_be_taken_over_yet_waits(
+    make_trainer: Make,
+    script_evaluate: Callable[..., Any],
+    folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = script_evaluate([5.0, 6.0, 8.0, 9.0, 9.0])
+    make_trainer(folder=folders[0], epochs=2).fit()
+    trainer = make_trainer(folder=folders[1], epochs=3)
+    trainer.resume(load_checkpoint(folders[0] / "model.latest.safetensors"))
+    tries = []
+
+    def full_at_first(path: Path, checkpoint: Any) -> None:
+        tries.append(path)
+        if len(tries) == 1:
+            raise UserError("the disk is full")
+        save_checkpoint(path, checkpoint)
+
+    monkeypatch.setattr(lm.saving, "save_checkpoint", full_at_first)
+    trainer.fit()
+    assert tries[:2] == [trainer.best_path] * 2
+    assert capsys.readouterr().err.startswith("warning: the disk is full; training goes on")
+    for name, weight in given[0].items():
+        assert_array_equal(load_checkpoint(trainer.best_path).model[name], weight)
+
+
 def test_of_two_best_models_of_one_run_the_better_one_is_taken(
     make_trainer: Make, script_evaluate: Callable[..., Any], folders: tuple[Path, Path]
 ) -> None:
