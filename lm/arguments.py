@@ -7,10 +7,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .console import printable
-from .saving import Every
 
 
 def called_as(command: str | None = None) -> list[str]:
@@ -101,6 +101,14 @@ def positive(text: str) -> float:
 def probability(text: str) -> float:
     """A number from 0 to 1."""
     return _number(text, float, lambda x: 0 <= x <= 1, "a probability from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often something is done: after some batches, or seconds."""
+
+    batches: int | None = None
+    seconds: float | None = None
 
 
 def every(text: str) -> Every:

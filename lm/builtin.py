@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .console import UserError
-from .corpus import UNK, Corpus
+from .corpus import UNK, Corpus, Dictionary
 from .prose import sentences
 
 BLOCK = 25  # lines
@@ -37,15 +37,15 @@ Line = list[str]
 Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def builtin_corpus() -> Corpus:
-    """The documentation of this Python as a corpus.
+def builtin_corpus(dictionary: Dictionary | None = None, vocabulary: str = "train") -> Corpus:
+    """The documentation of this Python as a corpus; see `Corpus` for the arguments.
 
     Raises UserError if this Python came without it.
     """
     train, valid, test = divide(documentation())
     counts = Counter(word for line in train for word in line)
     train = [[word if counts[word] >= MIN_COUNT else UNK for word in line] for line in train]
-    return Corpus.from_text(_join(train), _join(valid), _join(test))
+    return Corpus.from_text(_join(train), _join(valid), _join(test), dictionary, vocabulary)
 
 
 def documentation() -> list[Line]:

@@ -5,7 +5,12 @@ The file is safetensors: arrays, and text metadata in JSON. Loading it runs no c
     model.<name>                  the weights, as state_dict names them
     optimizer.<slot>.<parameter>  the arrays that the optimiser keeps
     hidden.<i>                    the state carried from chunk to chunk
-    metadata                      format, settings, vocabulary, run, optimizer, sha256
+    vocabulary.utf8               the words one after the other, in UTF-8 (uint8)
+    vocabulary.offsets            word i is the bytes from offsets[i] to offsets[i + 1] (int64)
+    metadata                      format, settings, run, optimizer, sha256
+
+The words are no text, since all texts together must fit into safetensors' header of 100 MB;
+until format 2 they were one, `vocabulary`, and such files are still read.
 
 `sha256` is the sum over the whole file, with zeros in its own place: not a byte can change
 unnoticed.
@@ -15,9 +20,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +36,10 @@ from .console import UserError
 from .files import replace_file
 
 PROGRAM = "minigrad-lm-"
-FORMAT = PROGRAM + "2"  # raised when what the file holds changes
-TEXTS = {"settings": dict, "vocabulary": list, "run": dict, "optimizer": dict}
-ARRAYS = ("model", "hidden", "optimizer")
+FORMAT = PROGRAM + "3"  # raised when what the file holds changes
+OLDER = PROGRAM + "2"  # with the vocabulary as a text
+TEXTS = {"settings": dict, "run": dict, "optimizer": dict}
+ARRAYS = ("model", "hidden", "optimizer", "vocabulary")
 
 SEAL = b'"sha256":"'  # what stands before the sum; inside the texts a quotation mark is escaped
 UNSEALED = "0" * 64
@@ -54,21 +61,19 @@ class Checkpoint:
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the file at `path` is at every moment the old one or the new one.
 
-    Raises UserError if it can't be written; what was there stays.
+    Raises UserError if it can't be written, for whatever reason; what was there stays.
     """
-    state, kept = _separate(checkpoint.optimizer)
-    groups = {"model": checkpoint.model, "hidden": checkpoint.hidden, "optimizer": kept}
-    arrays = {f"{g}.{name}": array for g in ARRAYS for name, array in groups[g].items()}
-    texts = {
-        "settings": checkpoint.settings,
-        "vocabulary": checkpoint.vocabulary,
-        "run": checkpoint.run,
-        "optimizer": state,
-    }
-    try:
+    with must_be_written(f"the checkpoint {path}"):
+        state, kept = _separate(checkpoint.optimizer)
+        groups = {
+            "model": checkpoint.model,
+            "hidden": checkpoint.hidden,
+            "optimizer": kept,
+            "vocabulary": _as_arrays(checkpoint.vocabulary),
+        }
+        arrays = {f"{g}.{name}": array for g in ARRAYS for name, array in groups[g].items()}
+        texts = {"settings": checkpoint.settings, "run": checkpoint.run, "optimizer": state}
         replace_file(path, sealed(arrays, {name: json.dumps(texts[name]) for name in TEXTS}))
-    except OSError as error:
-        raise UserError(f"can't write the checkpoint {path}: {error.strerror}") from error
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -99,6 +104,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
                 raise TypeError(f"{name} is no {kind.__name__}")
         parts |= {group: _group(arrays, group) for group in ("model", "hidden")}
         parts["optimizer"] = _joined(parts["optimizer"], _group(arrays, "optimizer"))
+        if metadata["format"] == OLDER:
+            parts["vocabulary"] = _checked(json.loads(metadata["vocabulary"]))
+        else:
+            parts["vocabulary"] = _checked(_words(**_group(arrays, "vocabulary")))
         return Checkpoint(**parts, path=Path(path))
 
 
@@ -111,6 +120,20 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
             return (file.metadata() or {}).get("format", "").startswith(PROGRAM)
     except (SafetensorError, OSError):
         return False
+
+
+@contextlib.contextmanager
+def must_be_written(what: str) -> Iterator[None]:
+    """Turn what can go wrong when `what` is put together and written into a UserError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"can't write {what}: {error.strerror}") from error
+    except (SafetensorError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"can't write {what} ({reason}); what was there before stays") from error
 
 
 @contextlib.contextmanager
@@ -163,11 +186,11 @@ def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a checkpoint, or a damaged one: {reason}") from error
-    if (version := str(metadata.get("format"))) != FORMAT:
+    if (version := str(metadata.get("format"))) not in (FORMAT, OLDER):
         if version.startswith(PROGRAM):
             raise UserError(
                 f"{path} is a checkpoint of another version ({version}, and this program reads "
-                f"{FORMAT}); load it with the version that wrote it, or train again"
+                f"{FORMAT} and {OLDER}); load it with the version that wrote it, or train again"
             )
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
     return metadata
@@ -177,6 +200,36 @@ def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray
     """The arrays whose names begin with `group.`, without that."""
     prefix = group + "."
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+# -------------------------------------------------------------------- the vocabulary
+
+
+def _as_arrays(words: Sequence[str]) -> dict[str, np.ndarray]:
+    """The words one after the other in UTF-8, and where each of them begins and ends."""
+    encoded = [word.encode() for word in words]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(word) for word in encoded], out=offsets[1:])
+    return {"utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8), "offsets": offsets}
+
+
+def _words(utf8: np.ndarray, offsets: np.ndarray) -> list[str]:
+    """The words that `_as_arrays` took apart."""
+    if utf8.dtype != np.uint8 or offsets.dtype != np.int64:
+        raise ValueError(f"a vocabulary of {utf8.dtype} and {offsets.dtype}")
+    whole = offsets[:1].tolist() == [0] and offsets[-1] == utf8.size
+    if utf8.ndim != 1 or offsets.ndim != 1 or not whole or (np.diff(offsets) < 0).any():
+        raise ValueError("the offsets in the vocabulary are none")
+    encoded, ends = utf8.tobytes(), offsets.tolist()
+    return [encoded[start:end].decode() for start, end in itertools.pairwise(ends)]
+
+
+def _checked(words: Any) -> list[str]:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise TypeError("the vocabulary is no list of words")
+    if len(set(words)) < len(words):
+        raise ValueError("the vocabulary has a word twice")
+    return words
 
 
 # -------------------------------------------------------------------- the optimiser

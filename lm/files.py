@@ -36,11 +36,19 @@ def replace_file(path: str | os.PathLike[str], contents: bytes | bytearray) -> N
     _remove_left_behind(path)
 
 
-def try_to_write_beside(path: Path) -> None:
+def try_to_write(path: Path) -> None:
     """Raise OSError if `replace_file` could not even begin to write to `path`."""
-    temporary = _temporary(path)
+    temporary = _temporary(Path(os.path.realpath(path)))
     temporary.touch(exist_ok=False)
     temporary.unlink()
+
+
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file, also through links, and also before it exists."""
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):  # one of them is not there
+        return os.path.realpath(a) == os.path.realpath(b)
 
 
 def _temporary(path: Path) -> Path:

@@ -1,7 +1,10 @@
 """Models of PyTorch's word_language_model: their state_dict, saved as safetensors.
 
 The names and shapes of its parameters are ours. What the state_dict does not say, we find out
-from the shapes; the vocabulary, from the text.
+from the shapes; the vocabulary, from the text: word_language_model numbers the words of all three
+splits, we those of the training text and `<unk>`, unless a model was trained with the vocabulary
+"all". A text whose validation and test have no new words, and whose training text has `<unk>`, as
+Penn Treebank, gives the same words both ways.
 """
 
 from __future__ import annotations
@@ -12,26 +15,28 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, is_checkpoint, must_be_written
 from .console import UserError
-from .corpus import Corpus, word_language_model_dictionary
+from .corpus import Corpus
+from .datasets import load_corpus
 from .files import replace_file
 from .settings import Settings
 
+FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 GATES = {4: "LSTM", 3: "GRU"}  # blocks of rows in weight_hh
 SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and then perhaps saved once
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file (UserError if there is none, or it can't be read)."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, deserialize
 
     if not os.path.isfile(path):
         raise UserError(f"no file {path}; save the model's state_dict there, as safetensors")
     try:
-        weights = load_file(path)
-    except (SafetensorError, OSError, LookupError, ValueError) as error:
+        kept = deserialize(_contents(path))  # type: ignore[no-untyped-call]
+        weights = {name: _array(name, **parts) for name, parts in kept}
+    except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path} is not a safetensors file that can be read ({reason}); a pickled model "
@@ -41,6 +46,33 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if name not in weights and other in weights:
             weights[name] = weights[other]
     return weights
+
+
+def is_state_dict(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` is a state_dict of such a model, and no checkpoint."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+    except (SafetensorError, OSError):
+        return False
+    return not names.isdisjoint(SHARED) and not is_checkpoint(path)
+
+
+def _contents(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    """One array of a safetensors file; NumPy lacks bfloat16, the upper half of a float32."""
+    if dtype == "BF16":
+        upper = np.frombuffer(data, np.uint16).astype(np.uint32)
+        return (upper << 16).view(np.float32).reshape(shape)
+    if dtype not in FLOATS:
+        raise ValueError(f"{name} is of dtype {dtype}; save it as float32")
+    return np.frombuffer(data, FLOATS[dtype]).reshape(shape)
 
 
 def describe(
@@ -76,21 +108,21 @@ def describe(
     )
 
 
-def matching_corpus(folder: str | os.PathLike[str], words: int) -> Corpus:
-    """The text in `folder`, read with the dictionary that a model of so many words has.
+def matching_corpus(data: str | None, words: int) -> tuple[Corpus, str]:
+    """The text that `--data` names, with the vocabulary that has so many words, and its name.
 
-    word_language_model's holds the words of all three splits, ours those of the training text
-    and `<unk>`; for Penn Treebank they are the same. Raises UserError if neither fits.
+    word_language_model's, "all", comes first, ours, "train", second. Raises UserError if neither
+    fits.
     """
-    theirs = word_language_model_dictionary(folder)
-    if len(theirs) == words:
-        return Corpus(folder, theirs)
-    ours = Corpus(folder)
-    if len(ours.dictionary) == words:
-        return ours
+    sizes = []
+    for vocabulary in ("all", "train"):
+        corpus = load_corpus(data, vocabulary=vocabulary)
+        if len(corpus.dictionary) == words:
+            return corpus, vocabulary
+        sizes.append(f"{len(corpus.dictionary)} (--vocabulary {vocabulary})")
     raise UserError(
-        f"the model knows {words} words, and the text in {folder} has {len(theirs)}; "
-        "give the text that it was trained on with --data"
+        f"the model knows {words} words, and the text in {data or 'data/ptb'} has "
+        f"{' or '.join(sizes)}; give the text that it was trained on with --data"
     )
 
 
@@ -101,8 +133,6 @@ def write_state_dict(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
     """
     from safetensors.numpy import save
 
-    weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.model.items()}
-    try:
+    with must_be_written(str(path)):
+        weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.model.items()}
         replace_file(path, save(weights, metadata={"format": "pt"}))
-    except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror}") from error

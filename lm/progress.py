@@ -254,22 +254,34 @@ class Bar(Lines):
 class MetricsFile(Observer):
     """One JSON object a line for every report, appended and flushed.
 
+    Each line carries the id of its run, `run`, and a run's first line in a file, the one with
+    `"event": "start"`, what `header` holds. So it is also where a run goes on in another file,
+    while in its own the header that is there stays the only one.
+
     A checkpoint keeps how long the file was, and a checksum of it: `resumed` is what it kept, and
     lines written after that, which the resumed run will write again, are cut off. A line that
-    can't be written is left out with a warning. Raises UserError if the file can't be opened
-    for appending, or not even the first line can be written.
+    can't be written is left out with a warning. Raises UserError if there is a file with other
+    lines than ours, which stays as it is, the file can't be opened for appending, or not even
+    the first line can be written.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], resumed: Mapping[str, Any] | None = None
+        self,
+        path: str | os.PathLike[str],
+        resumed: Mapping[str, Any] | None = None,
+        run: str | None = None,
+        header: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = path
+        self.path, self.run, self.header = path, run, header
         self.written = self.failed = False
         try:
+            headers = _headers(path) if os.path.isfile(path) else {}
             self.file = open(path, "ab")  # noqa: SIM115 (see close)
             self.length, self.checksum = self._go_on(resumed or {})
         except OSError as error:
             raise UserError(f"can't write the metrics to {path}: {error.strerror}") from error
+        if run in headers and headers[run] < self.length:
+            self.header = None
 
     def _go_on(self, resumed: Mapping[str, Any]) -> tuple[int, int]:
         """Cut the file where the resumed run left it, if it is that run's file.
@@ -289,7 +301,13 @@ class MetricsFile(Observer):
             contents += b"\n"
         return len(contents), zlib.crc32(contents)
 
+    def start(self, text: str) -> None:
+        if self.header is not None:
+            self.write({"event": "start", **self.header, "time": time.time()})
+
     def write(self, record: dict[str, Any]) -> None:
+        if self.run is not None:
+            record = {"run": self.run, **record}
         # JSON has no infinity and no NaN.
         known = {
             k: None if isinstance(v, float) and not math.isfinite(v) else v
@@ -362,6 +380,45 @@ class MetricsFile(Observer):
                 "time": time.time(),
             }
         )
+
+
+# One of these names is in every line that a MetricsFile writes, and the time in all; in lines of
+# earlier versions, which had no run, too. A line that a kill has cut begins as ours do.
+NAMES = {"event", "batch", "valid_loss", "test_loss"}
+BEGINNINGS = (b'{"run": "', b'{"epoch": ', b'{"test_loss": ')
+
+
+def _headers(path: str | os.PathLike[str]) -> dict[str, int]:
+    """The runs that have a header in a file of metrics, and where in it; UserError if it is none.
+
+    A file that is empty may become one.
+    """
+    headers: dict[str, int] = {}
+    place = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            record = _record(line)
+            if record is None:
+                raise UserError(
+                    f"{path} is there and is no file of metrics (see its line {number}); "
+                    "give --metrics another file"
+                )
+            if record.get("event") == "start":
+                headers.setdefault(str(record.get("run")), place)
+            place += len(line)
+    return headers
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """What a line of metrics holds, nothing if it is cut, or None if it is not ours."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        start = line[:10].rstrip()
+        cut = len(start) > 1 and any(start.startswith(b) or b.startswith(start) for b in BEGINNINGS)
+        return {} if cut else None
+    ours = isinstance(record, dict) and "time" in record and not NAMES.isdisjoint(record)
+    return record if ours else None
 
 
 def watch(epochs: int) -> Lines:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .arguments import Every
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .console import UserError, warn
-from .files import try_to_write_beside
-from .settings import FREE
+from .files import same_file, try_to_write
+from .settings import FREE, resolved
 
 
-@dataclass(frozen=True)
-class Every:
-    """How often the latest state is saved within an epoch: after some batches, or seconds."""
+def latest_path(best_path: Path) -> Path:
+    """Where the latest state goes: model.latest.safetensors beside model.safetensors."""
+    return best_path.with_name(f"{best_path.stem}.latest{best_path.suffix}")
 
-    batches: int | None = None
-    seconds: float | None = None
+
+def best_path_of(resumed: str | os.PathLike[str]) -> Path:
+    """Where the best model lies of the run whose latest state, or best model, is `resumed`."""
+    path = Path(resumed)
+    stem = path.name.removesuffix(".latest") if path.suffix == ".latest" else path.stem
+    suffix = "" if path.suffix == ".latest" else path.suffix
+    best = path.with_name(stem.removesuffix(".latest") + suffix)
+    return best if latest_path(best) == path else path
 
 
 class Saver:
@@ -29,29 +36,25 @@ class Saver:
 
     A save that fails is a warning: training goes on and the next one tries again, while the
     best model waits in memory. Only at the end of the run is it an error (`finish`). Raises
-    UserError if `best_path` can't be a file in a folder that can be written to.
+    UserError if the two can't be files in folders that can be written to.
     """
 
     def __init__(self, best_path: Path, every: Every | None = None) -> None:
-        if not best_path.name or os.path.isdir(best_path):
+        if not best_path.name:
             raise UserError(f"{best_path} is a folder; name a file to save the model in")
-        if not os.path.isdir(best_path.parent):
-            raise UserError(f"no folder {best_path.parent} to save the model in; make it first")
-        self.best_path = best_path
-        self.latest_path = best_path.with_name(f"{best_path.stem}.latest{best_path.suffix}")
+        self.best_path, self.latest_path = best_path, latest_path(best_path)
         for path in (self.best_path, self.latest_path):
-            if os.path.exists(path) and not os.path.isfile(path):
-                raise UserError(f"{path} is not a file; name one to save the model in")
-        try:
-            try_to_write_beside(self.latest_path)
-        except OSError as error:
+            _must_be_writable(path)
+        if same_file(self.best_path, self.latest_path):
             raise UserError(
-                f"can't write to {best_path}: {error.strerror}; save elsewhere"
-            ) from error
+                f"{self.best_path} and {self.latest_path} are one file; save elsewhere, or remove "
+                "the link"
+            )
         self.every = every or Every()
         self.last_good: Path | None = None  # the checkpoint to go back to
         self.kept_loss: float | None = None  # of the model in `best_path`, if it is this run's
-        self._waiting: Checkpoint | None = None  # a best model that could not be written yet
+        self._waiting: Checkpoint | None = None  # a best model that is not in `best_path` yet
+        self._missing: str | None = None  # why the best model so far could not be found
         self._error: UserError | None = None  # why the latest state could not be
         self._restart()
 
@@ -70,11 +73,18 @@ class Saver:
 
     # ---------------------------------------------------------------- writing
 
+    def begin(self) -> None:
+        """Put the best model of a run that goes on in its place, before training does."""
+        if self._missing is not None:
+            warn(self._missing)
+        if self._waiting is not None and (error := self._write_waiting()) is not None:
+            _warn(error)
+
     def latest(self, checkpoint: Checkpoint, last: bool = False) -> None:
         """Save the latest state; at the `last` time nothing is said of a failure until `finish`."""
         self._restart()
-        if self._waiting is not None and self._write(self.best_path, self._waiting) is None:
-            self._waiting = None
+        if self._waiting is not None:
+            self._write_waiting()
         self._error = self._write(self.latest_path, checkpoint)
         if self._error is not None and not last:
             _warn(self._error)
@@ -91,6 +101,13 @@ class Saver:
         if (error := self._write(self.best_path, checkpoint)) is not None:
             self._waiting = copy.deepcopy(checkpoint)
             _warn(error)
+
+    def _write_waiting(self) -> UserError | None:
+        assert self._waiting is not None
+        error = self._write(self.best_path, self._waiting)
+        if error is None:
+            self._waiting = None
+        return error
 
     def _write(self, path: Path, checkpoint: Checkpoint) -> UserError | None:
         try:
@@ -110,14 +127,28 @@ class Saver:
     # ---------------------------------------------------------------- reading
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Find out what lies at `best_path`, for a run that goes on from `checkpoint`."""
+        """Take over the best model so far, for a run that goes on from `checkpoint`.
+
+        It lies at `best_path`, or where the run saved before, or is the checkpoint itself.
+        Nothing is written until `begin`.
+        """
         self.last_good = checkpoint.path
-        try:
-            best = load_checkpoint(self.best_path)
-        except UserError:  # none, or none that can be read: the next one is the best
-            return
-        if same_run(best, checkpoint):
-            self.kept_loss = best.run.get("position", {}).get("valid_loss")
+        paths = {self.best_path: None}
+        if checkpoint.path is not None:
+            paths[best_path_of(checkpoint.path)] = None
+        found = [c for c in (*map(_read, paths), checkpoint) if c and same_run(c, checkpoint)]
+        best = min((c for c in found if _loss(c) < math.inf), key=_loss, default=None)
+        if best is not None:
+            self.kept_loss = _loss(best)
+            if best.path != self.best_path:
+                self._waiting = best
+        lowest = checkpoint.run["position"]["best_loss"]
+        if lowest is not None and (self.kept_loss is None or self.kept_loss > lowest):
+            places = " nor ".join(map(str, paths))
+            self._missing = (
+                f"the best model so far, of validation loss {lowest:.2f}, is not at {places}; "
+                "training goes on without it"
+            )
 
     def best_model(self, run: Checkpoint) -> dict[str, np.ndarray]:
         """The weights of the best model of `run`.
@@ -132,12 +163,51 @@ class Saver:
         return best.model
 
 
+def _must_be_writable(path: Path) -> None:
+    """Raise UserError if no file can be made or replaced at `path`, or where it leads to."""
+    link = os.path.islink(path)
+    folder = Path(os.path.realpath(path)).parent if link else path.parent
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; name a file to save the model in")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{path} is not a file; name one to save the model in")
+    if not os.path.isdir(folder):
+        leads = f", where {path} leads to," if link else ""
+        raise UserError(f"no folder {folder}{leads} to save the model in; make it first")
+    try:
+        try_to_write(path)
+    except OSError as error:
+        raise UserError(f"can't write to {path}: {error.strerror}; save elsewhere") from error
+
+
+def _read(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`, or None if there is none that can be read."""
+    try:
+        return load_checkpoint(path)
+    except UserError:
+        return None
+
+
+def _loss(checkpoint: Checkpoint) -> float:
+    """The validation loss of this very model; infinity if it has not been validated."""
+    position = checkpoint.run.get("position", {})
+    loss = position.get("valid_loss") if position.get("batch") == 0 else None
+    return math.inf if loss is None else float(loss)
+
+
 def _warn(error: UserError) -> None:
     warn(f"{error}; training goes on, and the next save tries again")
 
 
 def same_run(a: Checkpoint, b: Checkpoint) -> bool:
-    """Whether two checkpoints are of one run: the same text, and settings that can't change."""
-    names = (a.settings.keys() | b.settings.keys()) - set(FREE)
-    same = all(a.settings.get(name) == b.settings.get(name) for name in names)
+    """Whether two checkpoints are of one run: its id, its words, its settings that can't change.
+
+    Checkpoints of earlier versions have no id.
+    """
+    ids = {a.run.get("id"), b.run.get("id")} - {None}
+    if len(ids) > 1:
+        return False
+    ours, others = resolved(a.settings), resolved(b.settings)
+    names = (ours.keys() | others.keys()) - set(FREE)
+    same = all(ours.get(name) == others.get(name) for name in names)
     return same and a.vocabulary == b.vocabulary

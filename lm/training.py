@@ -6,10 +6,13 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,15 +27,17 @@ from minigrad import (
 from minigrad.backend import Array, array_module, floats, to_host
 from minigrad.optim import SGD, Optimizer, clip_grad_norm_
 
+from .arguments import Every
 from .batches import batchify, count_batches, get_batch
 from .checkpoint import Checkpoint, is_checkpoint, save_checkpoint
 from .console import UserError
 from .corpus import Corpus
 from .model import Hidden, RNNModel, repackage_hidden
 from .progress import EpochEnd, Observer, Report
-from .saving import Every, Saver
+from .saving import Saver
 from .settings import EVAL_BATCH_SIZE, Settings
 from .stopping import StopRequest
+from .versions import versions
 
 FIRST_REPORT = 5.0  # seconds after which a person is told something, however long the interval
 
@@ -124,8 +129,9 @@ class Trainer:
 
     `best_path` receives the model with the best validation loss; `latest_path` the state after
     every epoch, as often within it as `save_every` says, and at Ctrl-C or SIGTERM, from which
-    `resume` goes on. `detect_anomaly` looks for the operation that first gives a value that is
-    not finite. Raises UserError if a split is too short or `best_path` can't be written to.
+    `resume` goes on, as the run of the same `run_id`. `detect_anomaly` looks for the operation
+    that first gives a value that is not finite. Raises UserError if a split is too short or
+    `best_path` can't be written to.
     """
 
     def __init__(
@@ -133,16 +139,17 @@ class Trainer:
         model: RNNModel,
         corpus: Corpus,
         settings: Settings,
-        best_path: Path,
+        best_path: str | os.PathLike[str],
         log_interval: int = 200,
         dry_run: bool = False,
         save_every: Every | None = None,
         detect_anomaly: bool = False,
     ) -> None:
-        self.saver = Saver(best_path, save_every)
+        self.saver = Saver(Path(best_path), save_every)
+        self.run_id = secrets.token_hex(8)  # not of the library's generator, which it would move
         self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
         self.model = model
-        self.settings = settings
+        self.settings = settings = settings.resolved()
         self.vocabulary = corpus.dictionary.idx2word
         self.unknown = corpus.unknown
         self.observers: list[Observer] = []
@@ -184,6 +191,7 @@ class Trainer:
             stack.enter_context(np.errstate(all="ignore"))
             if self.detect_anomaly:
                 stack.enter_context(detect_anomaly())
+            self.saver.begin()
             try:
                 while self.unfinished and not self.stop.requested:
                     started = time.perf_counter()
@@ -240,6 +248,17 @@ class Trainer:
             f"| read as <unk>: {self.unknown['valid']} words of valid, "
             f"{self.unknown['test']} of test"
         )
+
+    def header(self) -> dict[str, Any]:
+        """What is trained, with what, for the first line of the metrics. JSON can hold it."""
+        parameters = list(self.model.parameters())
+        return {
+            "settings": self.settings.as_dict(),
+            "seed": self.settings.seed,
+            "versions": versions(array_module(parameters[0].data)),
+            "parameters": sum(p.size for p in parameters),
+            "words": len(self.vocabulary),
+        }
 
     def train_epoch(self) -> None:
         """The chunks of this epoch that are still to come, with a report at every interval."""
@@ -385,7 +404,11 @@ class Trainer:
         Raises UserError if it has diverged: what is not finite shall never be saved.
         """
         hidden = self.hidden if isinstance(self.hidden, tuple) else (self.hidden,)
-        run = {"position": dataclasses.asdict(self.position), "random": random.get_state()}
+        run = {
+            "id": self.run_id,
+            "position": dataclasses.asdict(self.position),
+            "random": random.get_state(),
+        }
         for observer in self.observers:
             run |= observer.state()
         checkpoint = Checkpoint(
@@ -410,11 +433,15 @@ class Trainer:
         save_checkpoint(path, self.checkpoint())
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from where the checkpoint was saved (UserError if its vocabulary is another)."""
+        """Go on from where the checkpoint was saved.
+
+        Raises UserError if the corpus has another vocabulary: it must have been read with that
+        of the checkpoint.
+        """
         if checkpoint.vocabulary != self.vocabulary:
             raise UserError(
                 "the checkpoint was trained on a text with another vocabulary; "
-                "give that text with --data"
+                "read this text with that of the checkpoint"
             )
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
@@ -422,6 +449,7 @@ class Trainer:
         states = [Tensor(xp.asarray(h)) for _, h in sorted(checkpoint.hidden.items())]
         self.hidden = tuple(states) if len(states) > 1 else states[0]
         self.position = Position(**checkpoint.run["position"])
+        self.run_id = str(checkpoint.run.get("id", self.run_id))
         self.saver.resume(checkpoint)
         random.set_state(checkpoint.run["random"])
 

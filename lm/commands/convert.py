@@ -3,46 +3,76 @@
 python examples/convert.py torch.safetensors model.safetensors --data data/ptb
 python examples/convert.py model.safetensors torch.safetensors
 
-Which way is seen from the first file. In PyTorch, torch.safetensors is written and read with
+Which way is seen from the first file; the second is a new one, or the state_dict of an earlier
+conversion, which is written over. In PyTorch, torch.safetensors is written and read with
 
     safetensors.torch.save_model(model, "torch.safetensors")
     model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))
 
 and nothing is ever unpickled. A state_dict has no vocabulary: it is made from the text again, as
-word_language_model does.
+word_language_model does, from the words of all three splits; or, if the number of words fits only
+that, from the training text and <unk>, as training here does. For word_language_model to number
+the words as we do, on any text, train with --vocabulary all.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..arguments import Parser
 from ..checkpoint import is_checkpoint, load_checkpoint, must_fit
-from ..console import show
-from ..datasets import penn_treebank
-from ..interchange import describe, matching_corpus, read_state_dict, write_state_dict
+from ..console import UserError, show
+from ..files import same_file
+from ..interchange import (
+    describe,
+    is_state_dict,
+    matching_corpus,
+    read_state_dict,
+    write_state_dict,
+)
 from ..model import RNN_TYPES
 from ..progress import perplexity
-from ..settings import build_model
+from ..settings import build_model, stored
 from ..training import Trainer, evaluate
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
-    if is_checkpoint(args.source):
-        write_state_dict(args.target, load_checkpoint(args.source))
+    to_pytorch = is_checkpoint(args.source)
+    keep(args.source, args.target, to_pytorch)
+    if to_pytorch:
+        checkpoint = load_checkpoint(args.source)
+        with must_fit(args.source):
+            stored(checkpoint.settings)
+        write_state_dict(args.target, checkpoint)
         show(f"| {args.target} holds the state_dict")
     else:
         from_pytorch(args.source, args.target, args.data, args.model)
 
 
+def keep(source: Path, target: Path, to_pytorch: bool) -> None:
+    """Raise UserError if the target is a file that would be lost.
+
+    That is any, but a state_dict that another conversion to PyTorch has made.
+    """
+    if same_file(source, target):
+        raise UserError(f"{target} is the file {source} that is converted; name another target")
+    if os.path.isfile(target) and os.path.getsize(target):
+        if is_checkpoint(target):
+            raise UserError(f"{target} is a checkpoint, which would be lost; name another target")
+        if not (to_pytorch and is_state_dict(target)):
+            raise UserError(f"{target} is there already; name another target, or remove it first")
+
+
 def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | None) -> None:
     """Write the checkpoint of a run that begins with these weights, and test them."""
     weights = read_state_dict(source)
-    settings = dataclasses.replace(describe(weights, source, rnn_type), data=data)
-    corpus = matching_corpus(data or penn_treebank(), len(weights["encoder.weight"]))
+    settings = describe(weights, source, rnn_type)
+    corpus, vocabulary = matching_corpus(data, len(weights["encoder.weight"]))
+    settings = dataclasses.replace(settings, data=data, vocabulary=vocabulary)
     with must_fit(source):
         model = build_model(settings, len(corpus.dictionary))
         model.load_state_dict(weights)

@@ -13,7 +13,7 @@ from ..console import show
 from ..corpus import SPLITS, Dictionary
 from ..datasets import load_corpus
 from ..progress import perplexity, watch
-from ..settings import EVAL_BATCH_SIZE, Settings, build_model
+from ..settings import EVAL_BATCH_SIZE, build_model, stored
 from ..training import columns, evaluate
 
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dictionary = Dictionary(checkpoint.vocabulary)
     mg.use(args.backend)
     with must_fit(args.checkpoint):
-        settings = Settings(**checkpoint.settings)
+        settings = stored(checkpoint.settings)
         model = build_model(settings, len(dictionary))
         model.load_state_dict(checkpoint.model)
 

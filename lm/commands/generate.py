@@ -16,7 +16,7 @@ from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError, complain, show
 from ..corpus import EOS, UNK, Dictionary
 from ..sampling import generate, pieces
-from ..settings import Settings, build_model
+from ..settings import build_model, stored
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     mg.use(args.backend)
     with must_fit(args.checkpoint):
-        model = build_model(Settings(**checkpoint.settings), len(dictionary))
+        model = build_model(stored(checkpoint.settings), len(dictionary))
         model.load_state_dict(checkpoint.model)
         dictionary.encode([EOS])  # which every text begins with
 

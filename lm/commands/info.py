@@ -9,7 +9,7 @@ from ..arguments import Parser
 from ..checkpoint import FORMAT, Checkpoint, load_checkpoint, must_fit
 from ..console import show
 from ..progress import perplexity
-from ..settings import Settings
+from ..settings import Settings, stored
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def about(checkpoint: Checkpoint) -> dict[str, str]:
     """What a person may want to know of it, by name."""
-    settings = Settings(**checkpoint.settings)
+    settings = stored(checkpoint.settings)
     position = checkpoint.run["position"]
     return {
         "format": FORMAT,

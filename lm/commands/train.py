@@ -3,59 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import minigrad as mg
-from minigrad.nn.recurrent import DROPOUT_KINDS
 
-from ..arguments import (
-    Parser,
-    at_least_one,
-    called_as,
-    every,
-    layers,
-    positive,
-    probability,
-    size,
-    whole,
-)
+from ..arguments import Every, Parser, at_least_one, called_as, every
 from ..checkpoint import load_checkpoint, must_fit
-from ..console import UserError
-from ..datasets import load_corpus
-from ..model import RNN_TYPES
+from ..console import UserError, warn
+from ..corpus import Dictionary
+from ..datasets import corpus_files, load_corpus
+from ..files import same_file
 from ..progress import MetricsFile, watch
-from ..saving import Every
-from ..settings import DEFAULT_LR, PRESETS, Settings, build_model, choose
+from ..saving import best_path_of
+from ..settings import PRESETS, SETTINGS, Settings, build_model, choose
 from ..training import Trainer
-
-# One line a setting: its name, what it may be, and what it means. One that is not given keeps
-# the checkpoint's value, the preset's, or the default.
-SETTINGS = {
-    "data": (str, "folder with train.txt, valid.txt and test.txt, or 'builtin' "
-             "(default Penn Treebank, in data/ptb)"),
-    "model": (RNN_TYPES, "kind of recurrent net"),
-    "emsize": (size, "size of a word's vector"),
-    "nhid": (size, "hidden units per layer"),
-    "nlayers": (layers, "recurrent layers"),
-    "dropout": (probability, "probability to drop a unit"),
-    "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
-    "tied": (bool, "share one matrix between embedding and decoder"),
-    "init-range": (positive, "draw all weights uniform in ± this (default 0.1 for embedding and "
-                   "decoder, 1/√nhid for the recurrent layers)"),
-    "lr": (positive, "learning rate to start with (default "
-           + ", ".join(f"{lr:g} for {cell}" for cell, lr in DEFAULT_LR.items()) + ")"),
-    "lr-decay": (positive, "what the learning rate is divided by"),
-    "decay-after": (at_least_one, "divide after every epoch from this one on "
-                    "(default: when validation does not improve)"),
-    "clip": (positive, "largest norm of the gradient"),
-    "epochs": (at_least_one, "passes over the text"),
-    "batch-size": (at_least_one, "columns the text is cut into"),
-    "bptt": (at_least_one, "steps per chunk"),
-    "seed": (whole, "of all random draws"),
-    "backend": (mg.BACKENDS, "where the arrays live"),
-}  # fmt: skip
 
 # Options that say nothing of the run itself, and their defaults.
 NOT_KEPT = {"log-interval": 200, "save-every": None, "metrics": None, "detect-anomaly": False}
@@ -63,24 +27,25 @@ NOT_KEPT = {"log-interval": 200, "save-every": None, "metrics": None, "detect-an
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
-    if args.resume and args.dry_run:
+    if args.resume is not None and args.dry_run:
         raise UserError(
             "--dry-run would write over the run that --resume goes on with; leave one out"
         )
-    checkpoint = load_checkpoint(args.resume) if args.resume else None
+    checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
     with must_fit(args.resume):
         settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
 
     mg.use(settings.backend)
     mg.manual_seed(settings.seed)
-    corpus = load_corpus(settings.data)
+    dictionary = Dictionary(checkpoint.vocabulary) if checkpoint else None
+    corpus = load_corpus(settings.data, dictionary, settings.vocabulary)
     model = build_model(settings, len(corpus.dictionary))
 
     trainer = Trainer(
         model,
         corpus,
         settings,
-        args.save,
+        default_save(args.resume) if args.save is None else args.save,
         args.log_interval,
         args.dry_run,
         args.save_every,
@@ -91,9 +56,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             trainer.resume(checkpoint)
     lines = watch(settings.epochs)
     trainer.observers.append(lines)
-    if args.metrics:
+    keep_apart(args, trainer)
+    if args.metrics is not None:
         kept = checkpoint.run.get("metrics") if checkpoint else None
-        trainer.observers.append(MetricsFile(args.metrics, kept))
+        metrics = MetricsFile(args.metrics, kept, trainer.run_id, trainer.header())
+        trainer.observers.append(metrics)
+    if unknown := corpus.unknown["train"]:
+        warn(
+            f"{unknown:,} of the training text's {len(corpus.train):,} words are not in the "
+            "checkpoint's vocabulary and read as <unk>; it is probably another text"
+        )
     with trainer.stop:  # to the last line, which a second Ctrl-C shall not take away
         trainer.fit()
         if trainer.stop.requested and trainer.unfinished:
@@ -118,14 +90,34 @@ def _text(value: object) -> str:
     return str(value)
 
 
+def default_save(resumed: str | None) -> Path:
+    """Where a run saves its best model that was not told: a resumed one, where it did before."""
+    return Path("model.safetensors") if resumed is None else best_path_of(resumed)
+
+
+def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
+    """Raise UserError if a run would write over its own text, or its metrics over its models."""
+    texts = corpus_files(trainer.settings.data)
+    models = [trainer.best_path, trainer.latest_path]
+    for model, text in itertools.product(models, texts):
+        if same_file(model, text):
+            raise UserError(f"{model} is the text {text}; give --save another file")
+    for other in (*models, *texts, *filter(None, [args.resume])):
+        if args.metrics is not None and same_file(args.metrics, other):
+            raise UserError(
+                f"--metrics {args.metrics} is the same file as {other}; give it one of its own"
+            )
+
+
 def parser() -> Parser:
     p = Parser("train", description="Train a word-level language model.")
     p.add_settings(SETTINGS, Settings())
     p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
     p.add_argument("--log-interval", type=at_least_one, default=NOT_KEPT["log-interval"],
                    help="batches per report")  # fmt: skip
-    p.add_argument("--save", type=Path, default=Path("model.safetensors"), metavar="FILE",
-                   help="where the best model goes; the latest state goes beside it")  # fmt: skip
+    p.add_argument("--save", type=Path, metavar="FILE",
+                   help="where the best model goes, and beside it the latest state (default "
+                   "where the resumed run saves, else model.safetensors)")  # fmt: skip
     p.add_argument("--save-every", type=every, metavar="N",
                    help="save the latest state within an epoch too: every N batches, as in 500, "
                    "or N minutes, as in 10m (default only after each epoch)")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lm.batches import batchify, get_batch
-from lm.checkpoint import load_checkpoint
+from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus, word_language_model_dictionary
 from lm.interchange import describe, matching_corpus, read_state_dict
@@ -39,8 +40,10 @@ def test_word_language_models_words_are_those_of_all_splits(tmp_path: Path) -> N
         (tmp_path / f"{split}.txt").write_text(text)
     dictionary = word_language_model_dictionary(tmp_path)
     assert dictionary.idx2word == ["b", "a", "<eos>", "c", "d"]
-    assert matching_corpus(tmp_path, 5).test.tolist() == [4, 2]
-    assert matching_corpus(tmp_path, 4).dictionary.idx2word == ["b", "a", "<eos>", "<unk>"]
+    theirs, name = matching_corpus(str(tmp_path), 5)
+    assert (theirs.test.tolist(), name) == ([4, 2], "all")
+    ours, name = matching_corpus(str(tmp_path), 4)
+    assert (ours.dictionary.idx2word, name) == (["b", "a", "<eos>", "<unk>"], "train")
 
 
 def test_there_and_back(call: Call, corpus: Path, state_dict: Path, tmp_path: Path) -> None:
@@ -66,6 +69,80 @@ def test_training_goes_on_from_a_carried_model(
     result = call("train_ptb", "--resume", str(ours), *options)
     assert result.status == 0
     assert "| end of epoch   1 |" in result.out
+
+
+def pytorchs_words(folder: Path) -> list[str]:
+    """What word_language_model's own Corpus numbers, line for line as its data.py does."""
+    word2idx: dict[str, int] = {}
+    idx2word: list[str] = []
+    for split in ("train", "valid", "test"):
+        with open(folder / f"{split}.txt", encoding="utf8") as file:
+            for line in file:
+                for word in [*line.split(), "<eos>"]:
+                    if word not in word2idx:
+                        idx2word.append(word)
+                        word2idx[word] = len(idx2word) - 1
+    return idx2word
+
+
+@pytest.fixture
+def new_words(corpus: Path, tmp_path: Path) -> Path:
+    """A text whose validation and test have words that the training text lacks."""
+    folder = tmp_path / "new words"
+    folder.mkdir()
+    for file in corpus.iterdir():
+        more = {"valid.txt": "the zebra saw\n", "test.txt": "okapi gnu the\n"}.get(file.name, "")
+        (folder / file.name).write_text(more + file.read_text())
+    return folder
+
+
+def test_a_model_with_the_words_of_all_splits_moves_both_ways_on_any_text(
+    call: Call, new_words: Path, tmp_path: Path
+) -> None:
+    trained, theirs, ours = (tmp_path / name for name in ("m.st", "theirs.st", "ours.st"))
+    small = ["--emsize=6", "--nhid=6", "--batch-size=4", "--epochs=1"]
+    options = ["--data", str(new_words), "--vocabulary", "all", "--save", str(trained)]
+    result = call("train_ptb", *options, *small)
+    assert "read as <unk>: 0 words of valid, 0 of test" in result.out
+    checkpoint = load_checkpoint(trained)
+    assert checkpoint.settings["vocabulary"] == "all"
+    assert checkpoint.vocabulary == pytorchs_words(new_words)
+    assert call("convert", str(trained), str(theirs)).status == 0
+    assert load_file(theirs)["encoder.weight"].shape == (len(pytorchs_words(new_words)), 6)
+
+    # And a model of word_language_model's comes over and trains on.
+    assert call("convert", str(theirs), str(ours), "--data", str(new_words)).status == 0
+    assert load_checkpoint(ours).vocabulary == pytorchs_words(new_words)
+    for resumed in (ours, tmp_path / "ours.latest.st"):
+        result = call("train_ptb", "--resume", str(resumed), "--epochs=2")
+        assert (result.status, result.err) == (0, "")
+
+
+def test_the_words_of_the_training_text_are_the_default(
+    call: Call, new_words: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.st"
+    options = ["--data", str(new_words), "--save", str(path), "--dry-run", "--batch-size=4"]
+    assert call("train_ptb", *options).status == 0
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.settings["vocabulary"] == "train"
+    assert checkpoint.vocabulary[-1] == "<unk>"
+    assert "zebra" not in checkpoint.vocabulary
+    error = call("train_ptb", "--resume", str(path), "--vocabulary=all").error()
+    assert "--vocabulary all contradicts the checkpoint" in error
+    del checkpoint.settings["vocabulary"]  # as earlier versions have it
+    save_checkpoint(path, checkpoint)
+    assert call("train_ptb", "--resume", str(path), "--epochs=1").status == 0
+
+
+def test_a_text_with_words_that_a_model_without_unk_lacks(
+    call: Call, corpus: Path, new_words: Path, state_dict: Path, tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours.st"
+    call("convert", str(state_dict), str(ours), "--data", str(corpus))
+    error = call("train_ptb", "--resume", str(ours), "--data", str(new_words)).error()
+    assert "lacks 'zebra', 'okapi', 'gnu', which the text has" in error
+    assert "--data" in error
 
 
 def test_settings_are_seen_from_the_shapes() -> None:
@@ -135,6 +212,114 @@ def test_arrays_that_do_not_fit_each_other_are_one_line(
     target = str(tmp_path / "x.safetensors")
     result = call("convert", str(state_dict), target, "--data", str(corpus))
     assert "rnn.bias_ih_l1 has shape (3,)" in result.error()
+
+
+# ---------------------------------------------------------------- files that stay
+
+
+@pytest.fixture
+def files(trained: Path, state_dict: Path, tmp_path: Path) -> dict[str, Path]:
+    """One of each kind that a conversion may find."""
+    files = {name: tmp_path / name for name in ("checkpoint", "text", "other", "nothing")}
+    files["checkpoint"].write_bytes(trained.read_bytes())
+    files["text"].write_text("the cat sat\n")
+    files["nothing"].touch()
+    save_file({"weight": np.zeros(3)}, files["other"])
+    return {**files, "state_dict": state_dict}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("checkpoint", "checkpoint"),
+        ("checkpoint", "text"),
+        ("checkpoint", "other"),
+        ("state_dict", "state_dict"),
+        ("state_dict", "checkpoint"),
+        ("state_dict", "text"),
+        ("state_dict", "other"),
+    ],
+)
+@pytest.mark.parametrize("link", ["", "symbolic", "hard"])
+def test_no_file_is_lost(
+    call: Call, files: dict[str, Path], corpus: Path, source: str, target: str, link: str
+) -> None:
+    path = files[target]
+    if link:
+        path = path.with_name("link")
+        path.symlink_to(files[target]) if link == "symbolic" else path.hardlink_to(files[target])
+    before = files[target].read_bytes()
+    result = call("convert", str(files[source]), str(path), "--data", str(corpus))
+    assert str(path) in result.error()
+    assert "name another target" in result.err
+    assert files[target].read_bytes() == path.read_bytes() == before
+
+
+def test_another_checkpoint_is_not_written_over_either(
+    call: Call, files: dict[str, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other checkpoint"
+    other.write_bytes(files["checkpoint"].read_bytes())
+    assert "is a checkpoint" in call("convert", str(files["checkpoint"]), str(other)).error()
+    assert other.read_bytes() == files["checkpoint"].read_bytes()
+
+
+@pytest.mark.parametrize("target", ["state_dict", "nothing", "new"])
+def test_a_state_dict_may_be_made_again(
+    call: Call, files: dict[str, Path], tmp_path: Path, target: str
+) -> None:
+    path = files.get(target, tmp_path / "new")
+    for _ in range(2):
+        assert call("convert", str(files["checkpoint"]), str(path)).status == 0
+        kept = load_checkpoint(files["checkpoint"]).model["decoder.weight"]
+        assert np.array_equal(load_file(path)["decoder.weight"], kept)
+
+
+# ---------------------------------------------------------------- other floats
+
+
+def as_safetensors(weights: dict[str, np.ndarray], dtype: str) -> bytes:
+    """A file of arrays in a dtype that NumPy may lack: for BF16 the upper halves of float32."""
+    header, data = {}, b""
+    for name, array in weights.items():
+        start = len(data)
+        data += (array.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(array.shape),
+            "data_offsets": [start, len(data)],
+        }
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_half_precision_is_read_exactly(
+    call: Call, corpus: Path, state_dict: Path, tmp_path: Path
+) -> None:
+    exact = {}
+    for name, array in load_file(state_dict).items():
+        bits = array.astype(np.float16).astype(np.float32).view(np.uint32) & 0xFFFF0000
+        exact[name] = bits.view(np.float32).astype(np.float16)  # which bfloat16 holds as well
+    save_file(exact, tmp_path / "float16")
+    whole = {name: array.astype(np.float32) for name, array in exact.items()}
+    (tmp_path / "bfloat16").write_bytes(as_safetensors(whole, "BF16"))
+    for kind in ("float16", "bfloat16"):
+        ours = tmp_path / f"{kind}.ours"
+        source = str(tmp_path / kind)
+        assert call("convert", source, str(ours), "--data", str(corpus)).status == 0
+        model = load_checkpoint(ours).model
+        assert all(np.array_equal(model[name], whole[name]) for name in whole)
+        assert model["decoder.weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["I16", "U16"])
+def test_weights_that_are_no_floats_are_one_line(
+    call: Call, corpus: Path, state_dict: Path, tmp_path: Path, dtype: str
+) -> None:
+    path = tmp_path / "integers"
+    path.write_bytes(as_safetensors(load_file(state_dict), dtype))
+    result = call("convert", str(path), str(tmp_path / "ours"), "--data", str(corpus))
+    assert f"is of dtype {dtype}; save it as float32" in result.error()
 
 
 # ---------------------------------------------------------------- beside PyTorch

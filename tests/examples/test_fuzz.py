@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
+from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.commands.generate import main as generate
 from lm.commands.train import main as train_command
 from lm.console import one_line_errors
@@ -82,14 +83,16 @@ def test_any_corpus(tmp_path: Path, number: int) -> None:
     assert statuses == {0, 2}
 
 
-OPTIONS = ["--model", "--emsize", "--nhid", "--nlayers", "--dropout", "--dropout-kind", "--tied",
+OPTIONS = ["--vocabulary", "--model", "--emsize", "--nhid", "--nlayers", "--dropout",
+           "--dropout-kind", "--tied",
            "--init-range", "--lr", "--lr-decay", "--decay-after", "--clip", "--epochs",
            "--batch-size", "--bptt", "--seed", "--backend", "--preset", "--log-interval", "--save",
            "--save-every", "--resume", "--metrics", "--dry-run", "--detect-anomaly", "--data",
            "--help", "-h", "--", "--batch_size", "--no-such", "stray", "--dat"]  # fmt: skip
 VALUES = ["", "0", "1", "2", "3", "-1", "0.5", "1.5", "1e308", "1e-320", "nan", "inf", "-inf",
           "9" * 30, "9" * 5000, "1_0", " 2 ", "１", "½", "10m", "0m", "LSTM", "GRU", "RNN_RELU",
-          "numpy", "cupy", "standard", "variational", "zaremba-small", "nowhere", ".", "..",
+          "numpy", "cupy", "train", "all", "standard", "variational", "zaremba-small", "nowhere",
+          ".", "..",
           "good", "damaged", "corpus", "a" * 300, "\udc80", "é", "no/where", "-", "=",
           "new"]  # fmt: skip
 
@@ -173,3 +176,30 @@ def test_an_extreme_corpus(tmp_path: Path, what: str, line: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "| End of training |" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train_ptb", "generate", "convert"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("nhid", -1), ("nlayers", 10**8), ("dropout", 7), ("model", "X"), ("attention", 1),
+     ("nhid", "8"), ("lr", None)],
+)  # fmt: skip
+def test_settings_that_no_command_line_accepts(
+    call: Callable[..., Any], trained: Path, tmp_path: Path, command: str, name: str, value: Any
+) -> None:
+    checkpoint = load_checkpoint(trained)
+    checkpoint.settings[name] = value
+    path, target = tmp_path / "m", tmp_path / "target"
+    save_checkpoint(path, checkpoint)
+    options = {
+        "train_ptb": ["--resume", str(path), "--save", str(target)],
+        "generate": ["--checkpoint", str(path)],
+        "convert": [str(path), str(target)],
+    }
+    result = call(command, *options[command])
+    if name == "lr":  # which older checkpoints have
+        assert result.status == 0
+        return
+    assert f"{path} is a damaged checkpoint" in result.error()
+    assert name in result.err
+    assert not target.exists()

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lm.versions import versions
 
 Call = Callable[..., Any]
 
@@ -62,7 +63,20 @@ def test_a_run(run: Call, train_options: list[str], tmp_path: Path) -> None:
     assert len(checkpoint.vocabulary) == 12
 
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    assert [record.get("batch") for record in records] == [25, 50, 60, None, None]
+    assert [record.get("batch") for record in records] == [None, 25, 50, 60, None, None]
+    header = records[0]
+    assert header.pop("time") < records[1]["time"]
+    assert header == {
+        "run": checkpoint.run["id"],
+        "event": "start",
+        "settings": checkpoint.settings,
+        "seed": 1111,
+        "versions": versions(),
+        "parameters": sum(weight.size for weight in checkpoint.model.values()),
+        "words": 12,
+    }
+    assert header["settings"]["lr"] == 20.0  # which was not given
+    assert {record["run"] for record in records} == {header["run"]}
     assert f"test ppl {records[-1]['test_perplexity']:8.2f}" in result.out
 
 
@@ -121,7 +135,64 @@ def test_metrics_are_appended(call: Call, train_options: list[str], tmp_path: Pa
     metrics = tmp_path / "metrics.jsonl"
     for _ in range(2):
         call("train_ptb", *train_options, "--dry-run", "--metrics", str(metrics))
-    assert len(metrics.read_text().splitlines()) == 2 * 3
+    records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [record.get("event") for record in records] == ["start", None, None, None] * 2
+    assert len({record["run"] for record in records}) == 2
+
+
+def test_metrics_of_a_run_that_goes_on_are_of_one_run(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    """With one header a file, where it goes on in its own and where it does in another."""
+    first, other = tmp_path / "first.jsonl", tmp_path / "other.jsonl"
+    call("train_ptb", *train_options, "--epochs=1", "--metrics", str(first))
+    resume = ["--resume", str(tmp_path / "model.latest.safetensors")]
+    for metrics, epochs in ((first, 2), (other, 3), (other, 4)):
+        options = ["--metrics", str(metrics), f"--epochs={epochs}"]
+        assert call("train_ptb", *resume, *options).status == 0
+    for metrics in (first, other):
+        records = [json.loads(line) for line in metrics.read_text().splitlines()]
+        assert [record.get("event") for record in records[:2]] == ["start", None]
+        assert sum("event" in record for record in records) == 1
+        run = load_checkpoint(tmp_path / "model.latest.safetensors").run["id"]
+        assert {record["run"] for record in records} == {run}
+
+
+@pytest.mark.parametrize("name", ["train.txt", "model.safetensors", "model.latest.safetensors"])
+@pytest.mark.parametrize("link", [False, True])
+def test_metrics_damage_no_other_file(
+    call: Call, train_options: list[str], corpus: Path, tmp_path: Path, name: str, link: bool
+) -> None:
+    """Neither one that is there, nor one that only training will make."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for file in corpus.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    path = (folder if name == "train.txt" else tmp_path) / name
+    metrics = tmp_path / "link" if link else path
+    if link:
+        metrics.symlink_to(path)
+    options = [*train_options, "--data", str(folder), "--epochs=1"]
+    for there in (False, True):
+        before = path.read_bytes() if path.exists() else None
+        result = call("train_ptb", *options, "--metrics", str(metrics))
+        assert f"--metrics {metrics} is the same file as {path}" in result.error()
+        assert result.out == ""
+        assert (path.read_bytes() if path.exists() else None) == before
+        if not there:
+            assert call("train_ptb", *options).status == 0
+
+
+def test_save_does_not_write_over_the_text(
+    call: Call, train_options: list[str], corpus: Path, tmp_path: Path
+) -> None:
+    for file in corpus.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / "valid.txt"
+    before = path.read_bytes()
+    error = call("train_ptb", *train_options, "--data", str(tmp_path), "--save", str(path)).error()
+    assert "give --save another file" in error
+    assert path.read_bytes() == before
 
 
 def test_how_many_words_are_unknown_is_reported(
@@ -317,7 +388,7 @@ def test_a_run_says_at_the_start_that_it_replaces_the_model_of_another(
 def test_ctrl_c_before_training_is_one_line(
     call: Call, train_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(data: str) -> None:
+    def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lm.commands.train.load_corpus", interrupted)
@@ -353,11 +424,87 @@ def test_a_contradiction_with_the_checkpoint_is_refused_by_name(
     assert "contradicts the checkpoint" in error
 
 
+def test_saying_the_default_learning_rate_when_a_run_goes_on(
+    call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's own best model stays, is tested, and the next resume finds it again."""
+    losses = iter([2.0, 2.5, 3.0, 2.5, 4.0, 2.5])  # validation and test in turn
+    monkeypatch.setattr("lm.training.evaluate", lambda *args: next(losses))
+    call("train_ptb", *train_options, "--epochs=1")
+    best, latest = tmp_path / "model.safetensors", tmp_path / "model.latest.safetensors"
+    before = best.read_bytes()
+    for epochs in ("2", "3"):
+        more = ["--resume", str(latest), "--save", str(best), "--lr=20", f"--epochs={epochs}"]
+        result = call("train_ptb", *more)
+        assert (result.status, result.err) == (0, "")
+        assert "| End of training |" in result.out
+        assert best.read_bytes() == before
+
+
+@pytest.mark.parametrize("resumed", ["a.latest.safetensors", "a.safetensors"])
+def test_without_save_a_run_goes_on_in_its_own_files(
+    call: Call,
+    train_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resumed: str,
+) -> None:
+    losses = iter([2.0, 2.5, 3.0, 2.25])  # validation and test in turn
+    monkeypatch.setattr("lm.training.evaluate", lambda *args: next(losses))
+    monkeypatch.chdir(tmp_path)
+    call("train_ptb", *train_options, "--save", "a.safetensors", "--epochs=1")
+    best = Path("a.safetensors").read_bytes()
+    assert call("train_ptb", "--resume", resumed, "--epochs=2").status == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"a.safetensors", "a.latest.safetensors"}
+    assert Path("a.safetensors").read_bytes() == best
+    assert position(load_checkpoint(Path("a.latest.safetensors"))) == (3, 0)
+
+
+def test_with_another_save_the_best_model_goes_along(
+    call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([2.0, 2.5, 3.0, 2.25])
+    monkeypatch.setattr("lm.training.evaluate", lambda *args: next(losses))
+    monkeypatch.chdir(tmp_path)
+    call("train_ptb", *train_options, "--save", "a.safetensors", "--epochs=1")
+    more = ["--resume", "a.latest.safetensors", "--save", "b.safetensors", "--epochs=2"]
+    result = call("train_ptb", *more)
+    assert (result.status, result.err) == (0, "")
+    assert same_weights(Path("a.safetensors"), Path("b.safetensors"))
+    assert not same_weights(Path("a.safetensors"), Path("b.latest.safetensors"))
+
+
+def test_a_resume_that_is_refused_or_fails_changes_no_file(
+    call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.jsonl").touch()
+    call("train_ptb", *train_options, "--save", "a.safetensors", "--metrics", "m.jsonl")
+    call("train_ptb", *train_options, "--save", "b.safetensors", "--nhid=9")
+    damaged = load_checkpoint(Path("a.latest.safetensors"))
+    damaged.run["position"]["speed"] = 3
+    save_checkpoint("damaged.latest.safetensors", damaged)
+    Path("text").write_text("the cat sat\n")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    resume = ["--resume", "a.latest.safetensors", "--metrics", "m.jsonl", "--epochs=3"]
+    for options in (
+        ["--nhid=9"], ["--data=nowhere"], ["--save=nowhere/m"], ["--dry-run"], ["--resume=text"],
+        ["--resume=damaged.latest.safetensors"], ["--batch-size=5"], ["--resume="],
+        ["--save=b.safetensors", "--metrics=nowhere/m"], ["--metrics="], ["--metrics=text"],
+        ["--metrics=a.safetensors"], ["--metrics=b.safetensors"],
+    ):  # fmt: skip
+        call("train_ptb", *resume, *options).error()
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before, options
+
+
 def test_resuming_on_another_text(call: Call, trained: Path, tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("other words\n" * 20)
-    error = call("train_ptb", "--resume", str(trained), "--data", str(tmp_path)).error()
-    assert "another vocabulary" in error
+    options = ["--data", str(tmp_path), "--save", str(tmp_path / "model.safetensors")]
+    result = call("train_ptb", "--resume", str(trained), *options, "--epochs=7")
+    assert result.status == 0
+    assert result.err.startswith("warning: 40 of the training text's 60 words are not in")
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("what", ["the decoder's bias", "a setting", "the run"])
@@ -443,6 +590,28 @@ def test_a_model_that_cannot_be_saved_is_one_line(
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     assert name in call("train_ptb", *train_options, "--dry-run", "--save", name).error()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+@pytest.mark.parametrize("name", ["model.safetensors", "model.latest.safetensors"])
+def test_a_link_into_a_folder_that_is_missing_is_noticed_before_training(
+    call: Call, train_options: list[str], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "missing" / "model")
+    result = call("train_ptb", *train_options)
+    assert f"no folder {tmp_path / 'missing'}, where {tmp_path / name} leads to" in result.error()
+    assert result.out == ""
+    (tmp_path / "missing").mkdir()
+    assert call("train_ptb", *train_options).status == 0
+    assert (tmp_path / "missing" / "model").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_best_and_latest_in_one_file_are_refused(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "model.latest.safetensors").symlink_to(tmp_path / "model.safetensors")
+    assert "are one file" in call("train_ptb", *train_options).error()
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])

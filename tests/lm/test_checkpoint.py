@@ -7,6 +7,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from lm.training import train_step
 from minigrad.optim import SGD, Adam, Optimizer
 
 pytestmark = pytest.mark.usefixtures("backend")
+
+NO_WORDS = {"vocabulary.utf8": np.zeros(0, np.uint8), "vocabulary.offsets": np.zeros(1, np.int64)}
 
 CHECKPOINT = Checkpoint(
     settings={"model": "LSTM", "lr": None, "dropout": 0.2, "tied": False},
@@ -82,13 +85,63 @@ def test_arrays_that_are_views_or_shared_come_out_whole(path: Path) -> None:
     assert_equal(load_checkpoint(path), checkpoint)
 
 
-def test_it_is_a_safetensors_file_with_settings_and_vocabulary_as_text(path: Path) -> None:
+def test_it_is_a_safetensors_file_with_settings_as_text_and_words_in_arrays(path: Path) -> None:
     save_checkpoint(path, CHECKPOINT)
     with safe_open(path, framework="numpy") as file:
         assert "model.encoder.weight" in file.keys()  # noqa: SIM118
         metadata = file.metadata()
+        words = file.get_tensor("vocabulary.utf8").tobytes()
+        offsets = file.get_tensor("vocabulary.offsets").tolist()
     assert json.loads(metadata["settings"]) == CHECKPOINT.settings
-    assert json.loads(metadata["vocabulary"]) == CHECKPOINT.vocabulary
+    assert words.decode() == "".join(CHECKPOINT.vocabulary)
+    assert words[offsets[1] : offsets[2]].decode() == CHECKPOINT.vocabulary[1] == "naïve"
+
+
+@pytest.mark.parametrize(
+    "words", [[], [""], ["", "a"], ["\0", "\u2028", "\U0010ffff", '"sha256":"']]
+)
+def test_any_words_come_out(path: Path, words: list[str]) -> None:
+    checkpoint = Checkpoint({}, words, {})
+    save_checkpoint(path, checkpoint)
+    assert_equal(load_checkpoint(path), checkpoint)
+
+
+def test_more_words_than_a_header_of_safetensors_holds(path: Path) -> None:
+    """330,000 words of 45 Chinese characters: 45 MB, and as JSON 90 MB."""
+    words = [f"{i:06}" + "北京语言模型" * 8 for i in range(330_000)]
+    save_checkpoint(path, Checkpoint({}, words, {}))
+    assert load_checkpoint(path).vocabulary == words
+
+
+# ---------------------------------------------------------------- the version before
+
+
+def write_version_2(path: Path, checkpoint: Checkpoint, vocabulary: str | None = None) -> None:
+    """A checkpoint as it was until format 2, with the vocabulary as a text."""
+    texts = {
+        "format": "minigrad-lm-2",
+        "settings": json.dumps(checkpoint.settings),
+        "vocabulary": vocabulary or json.dumps(checkpoint.vocabulary),
+        "run": json.dumps(checkpoint.run),
+        "optimizer": json.dumps({**checkpoint.optimizer, "mean": [None, None]}),
+    }
+    arrays = {f"model.{name}": array for name, array in checkpoint.model.items()}
+    arrays |= {f"hidden.{name}": array for name, array in checkpoint.hidden.items()}
+    arrays["optimizer.mean.0"] = checkpoint.optimizer["mean"][0]
+    path.write_bytes(lm.checkpoint.sealed(arrays, texts))
+
+
+def test_a_file_of_version_2_comes_out(path: Path) -> None:
+    write_version_2(path, CHECKPOINT)
+    assert_equal(load_checkpoint(path), CHECKPOINT)
+    save_checkpoint(path, load_checkpoint(path))
+    assert_equal(load_checkpoint(path), CHECKPOINT)
+
+
+@pytest.mark.parametrize("vocabulary", ["{", '"the"', '["the", 3]', '["a", "a"]', "[" * 100_000])
+def test_a_damaged_vocabulary_of_version_2(path: Path, vocabulary: str) -> None:
+    write_version_2(path, CHECKPOINT, vocabulary)
+    assert "damaged" in the_error(path)
 
 
 def test_saving_replaces_the_old_one_and_leaves_nothing_else(path: Path) -> None:
@@ -101,9 +154,9 @@ def test_saving_replaces_the_old_one_and_leaves_nothing_else(path: Path) -> None
 # ---------------------------------------------------------------- writing that fails
 
 
-def fails_to_save(path: Path) -> str:
+def fails_to_save(path: Path, checkpoint: Checkpoint | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        save_checkpoint(path, Checkpoint({}, [], {}))
+        save_checkpoint(path, checkpoint or Checkpoint({}, [], {}))
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
@@ -125,6 +178,34 @@ def test_the_old_one_stays_when_the_new_one_cannot_be_written(
     assert "No space left on device" in fails_to_save(path)
     assert_equal(load_checkpoint(path), CHECKPOINT)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [
+        (Checkpoint({}, ["the", "\udc80"], {}), "UnicodeEncodeError"),
+        (Checkpoint({"data": {1, 2}}, [], {}), "not JSON serializable"),
+        (Checkpoint({"data": "x" * 110_000_000}, [], {}), "header too large"),
+        (Checkpoint({}, [], {"weight": np.array(["the"])}), "SafetensorError"),
+        (Checkpoint({}, [], {"weight": np.array([None])}), ""),
+    ],
+    ids=["a surrogate", "a set", "a long text", "strings", "objects"],
+)
+def test_what_cannot_be_saved_is_one_line_and_the_old_one_stays(
+    path: Path, checkpoint: Checkpoint, said: str
+) -> None:
+    save_checkpoint(path, CHECKPOINT)
+    assert said in fails_to_save(path, checkpoint)
+    assert_equal(load_checkpoint(path), CHECKPOINT)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_too_little_memory_to_save_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*args: object) -> bytearray:
+        raise MemoryError
+
+    monkeypatch.setattr(lm.checkpoint, "sealed", no_memory)
+    assert "MemoryError" in fails_to_save(path)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -258,7 +339,7 @@ def test_a_truncated_file(path: Path, share: float) -> None:
     assert "damaged" in the_error(path)
 
 
-@pytest.mark.parametrize("name", ["settings", "vocabulary", "run"])
+@pytest.mark.parametrize("name", ["settings", "run"])
 @pytest.mark.parametrize("text", [None, "{", ""])
 def test_a_file_whose_texts_are_damaged(path: Path, name: str, text: str | None) -> None:
     save_checkpoint(path, CHECKPOINT)
@@ -274,15 +355,57 @@ def test_a_file_whose_texts_are_damaged(path: Path, name: str, text: str | None)
 
 
 def test_texts_that_are_of_another_kind(path: Path) -> None:
-    texts = {"settings": "{}", "vocabulary": '"the"', "run": "{}", "optimizer": "{}"}
-    path.write_bytes(lm.checkpoint.sealed({}, texts))
-    assert "vocabulary is no list" in the_error(path)
-    texts["vocabulary"] = "[" * 100_000
-    path.write_bytes(lm.checkpoint.sealed({}, texts))
+    texts = {"settings": "{}", "run": '"the"', "optimizer": "{}"}
+    path.write_bytes(lm.checkpoint.sealed(NO_WORDS, texts))
+    assert "run is no dict" in the_error(path)
+    texts["run"] = "[" * 100_000
+    path.write_bytes(lm.checkpoint.sealed(NO_WORDS, texts))
     the_error(path)
-    texts["vocabulary"] = "[]"
-    path.write_bytes(lm.checkpoint.sealed({"optimizer.mean.7": np.zeros(3)}, texts))
+    texts["run"] = "{}"
+    path.write_bytes(lm.checkpoint.sealed(NO_WORDS, texts))
+    load_checkpoint(path)
+    path.write_bytes(lm.checkpoint.sealed({**NO_WORDS, "optimizer.mean.7": np.zeros(3)}, texts))
     the_error(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offsets": None},
+        {"utf8": None},
+        {"offsets": []},
+        {"offsets": [0, 3]},  # not to the end
+        {"offsets": [1, 3, 6]},  # nor from the beginning
+        {"offsets": [0, 4, 2, 6]},
+        {"offsets": [0, 2**62, 6]},
+        {"offsets": [0, -1, 6]},
+        {"offsets": [[0, 6], [0, 6]]},
+        {"offsets": 6},
+        {"offsets": np.array([0.0, 3.0, 6.0])},
+        {"offsets": [0, 1, 6], "utf8": np.frombuffer("éabcd".encode(), np.uint8)},
+        {"utf8": np.frombuffer(b"the\xff\xfe\xfd", np.uint8)},
+        {"utf8": np.frombuffer(b"thethe", np.uint8)},  # twice
+        {"utf8": np.frombuffer(b"thecat", np.int8)},
+        {"utf8": np.frombuffer(b"thecat", np.uint8).reshape(2, 3)},
+        {"more": np.zeros(3)},
+    ],
+)
+def test_a_damaged_vocabulary(path: Path, change: dict[str, Any]) -> None:
+    parts = {"utf8": np.frombuffer(b"thecat", np.uint8), "offsets": np.array([0, 3, 6])}
+    texts = {"settings": "{}", "run": "{}", "optimizer": "{}"}
+
+    def write() -> None:
+        arrays = {f"vocabulary.{name}": array for name, array in parts.items()}
+        path.write_bytes(lm.checkpoint.sealed(arrays, texts))
+
+    write()
+    assert load_checkpoint(path).vocabulary == ["the", "cat"]
+    for name, array in change.items():
+        parts[name] = np.asarray(array, None if np.size(array) else np.int64)
+        if array is None:
+            del parts[name]
+    write()
+    assert "damaged" in the_error(path)
 
 
 def test_a_checkpoint_of_another_version(path: Path) -> None:

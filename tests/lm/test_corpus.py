@@ -44,13 +44,47 @@ def test_vocabulary_is_the_training_text_only(tmp_path: Path) -> None:
     corpus = Corpus(write(tmp_path))
     assert words(corpus, "valid") == "the <unk> sat <eos>"
     assert words(corpus, "test") == "<unk> cat on <unk> mat <eos>"
-    assert corpus.unknown == {"valid": 1, "test": 2}
+    assert corpus.unknown == {"train": 0, "valid": 1, "test": 2}
 
 
 def test_unk_of_the_training_text_keeps_its_place_and_is_no_unknown_word(tmp_path: Path) -> None:
     corpus = Corpus(write(tmp_path, train="the <unk> sat", valid="a <unk>", test="<unk> sat"))
     assert corpus.dictionary.idx2word == ["the", UNK, "sat", EOS]
-    assert corpus.unknown == {"valid": 1, "test": 0}
+    assert corpus.unknown == {"train": 0, "valid": 1, "test": 0}
+
+
+def test_the_vocabulary_of_all_splits(tmp_path: Path) -> None:
+    corpus = Corpus(write(tmp_path), vocabulary="all")
+    assert corpus.dictionary.idx2word == ["the", "cat", "sat", EOS, "on", "mat", "dog", "a"]
+    assert words(corpus, "test") == "a cat on a mat <eos>"
+    assert corpus.unknown == {"train": 0, "valid": 0, "test": 0}
+    text = Corpus.from_text(**TEXTS, vocabulary="all")
+    assert text.dictionary.idx2word == corpus.dictionary.idx2word
+
+
+def test_the_vocabulary_of_a_model(tmp_path: Path) -> None:
+    """Also the training text may have words that it lacks."""
+    corpus = Corpus(write(tmp_path), Dictionary([UNK, EOS, "cat", "the"]))
+    assert words(corpus, "train") == "the cat <unk> <eos> <unk> the <unk> <eos>"
+    assert corpus.unknown == {"train": 3, "valid": 2, "test": 4}
+    assert Corpus.from_text(**TEXTS, dictionary=corpus.dictionary).unknown == corpus.unknown
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ("the cat sat <eos> on mat a", "lacks 'dog', which the text has"),
+        ("the cat sat <eos> mat", "lacks 'on', 'dog', 'a', which"),
+        ("the", "lacks 'cat', 'sat', '<eos>' and 4 more, which"),
+    ],
+)
+def test_words_that_a_vocabulary_without_unk_lacks(tmp_path: Path, known: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Corpus(write(tmp_path), Dictionary(known.split()))
+    message = str(caught.value)
+    assert said in message
+    assert "--data" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(

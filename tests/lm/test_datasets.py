@@ -19,7 +19,7 @@ import lm.builtin
 import lm.datasets
 import lm.download
 from lm.console import UserError
-from lm.corpus import UNK, Corpus
+from lm.corpus import UNK, Corpus, Dictionary
 from lm.datasets import PTB_SHA256, builtin_corpus, load_corpus, penn_treebank
 from lm.download import DownloadError, download
 
@@ -204,8 +204,9 @@ def test_interrupted_download(
 
 def test_load_corpus(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lm.datasets, "builtin_corpus", lambda: "built in")
-    assert load_corpus("builtin") == "built in"
+    monkeypatch.setattr(lm.datasets, "builtin_corpus", lambda *args: args)
+    dictionary = Dictionary(["the", "<unk>"])
+    assert load_corpus("builtin", dictionary, "all") == (dictionary, "all")
     penn_treebank("data/ptb", server.url("good"))
     assert load_corpus(None).unknown == load_corpus(tmp_path / "data/ptb").unknown
     with pytest.raises(UserError, match="no folder nowhere"):
@@ -229,7 +230,7 @@ def test_the_real_penn_treebank() -> None:
     corpus = Corpus(folder)
     assert len(corpus.dictionary) == 10_000
     assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (929_589, 73_760, 82_430)
-    assert corpus.unknown == {"valid": 0, "test": 0}
+    assert corpus.unknown == {"train": 0, "valid": 0, "test": 0}
     first = [corpus.dictionary.idx2word[i] for i in corpus.test[:7]]
     assert first == ["no", "it", "was", "n't", "black", "monday", "<eos>"]
 
@@ -281,6 +282,19 @@ def test_builtin_rare_words_are_unk(builtin: Corpus) -> None:
     for split in ("train", "valid", "test"):
         assert 0 < np.mean(getattr(builtin, split) == unk) < 0.06
     assert builtin.unknown["test"] == np.sum(builtin.test == unk)
+
+
+def test_builtin_with_other_words(
+    builtin: Corpus, lines: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm.builtin, "documentation", lambda: lines)
+    all_words = load_corpus("builtin", vocabulary="all")
+    assert len(all_words.dictionary) > len(builtin.dictionary)
+    assert all_words.unknown == {"train": 0, "valid": 0, "test": 0}
+    again = load_corpus("builtin", builtin.dictionary)
+    np.testing.assert_array_equal(again.test, builtin.test)
+    with pytest.raises(UserError, match="has no <unk> and lacks"):
+        load_corpus("builtin", Dictionary(["the"]))
 
 
 def test_builtin_is_english(builtin: Corpus) -> None:

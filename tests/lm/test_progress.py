@@ -336,6 +336,111 @@ def test_metrics_are_appended(tmp_path: Path) -> None:
     assert [strictly(line)["test_loss"] for line in path.read_text().splitlines()] == [2.0, 1.0]
 
 
+OLDER = [  # what the version before wrote
+    {"epoch": 1, "batch": 2, "lr": 20.0, "loss": 6.8, "perplexity": None, "time": 1.5},
+    {"epoch": 1, "valid_loss": 5.4, "valid_perplexity": 230.8, "seconds": 2.0, "time": 2.5},
+    {"test_loss": 4.8, "test_perplexity": 117.6, "time": 3.5},
+]
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [strictly(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_has_an_id_in_every_line_and_one_header_in_each_file(tmp_path: Path) -> None:
+    path, other = tmp_path / "metrics.jsonl", tmp_path / "other.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in OLDER))
+
+    def write(path: Path, run: str, resumed: object = None) -> object:
+        metrics = MetricsFile(path, resumed, run, {"seed": 3})
+        metrics.start("| LSTM")
+        metrics.report(report())
+        metrics.close()
+        return metrics.state()["metrics"]
+
+    kept = write(path, "a")
+    kept = write(path, "a", kept)
+    write(path, "b")
+    write(path, "a")  # its checksum is lost, its header is not
+    write(other, "a", kept)
+    runs = [(line.get("run"), line.get("event")) for line in lines_of(path)]
+    assert runs == [
+        *[(None, None)] * 3,
+        *[("a", "start"), ("a", None), ("a", None)],
+        *[("b", "start"), ("b", None)],
+        ("a", None),
+    ]
+    header, line = lines_of(other)
+    assert header.pop("time") <= line["time"]
+    assert header == {"run": "a", "event": "start", "seed": 3}
+
+
+def test_a_header_that_is_cut_off_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    kept = written(path, 1).state()["metrics"]  # by an earlier version
+    for _ in range(2):
+        metrics = MetricsFile(path, kept, "a", {"seed": 3})
+        metrics.start("| LSTM")
+        metrics.close()
+    assert [line.get("event") for line in lines_of(path)] == [None, "start"]
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"the cat sat\n",
+        b"\n",
+        b"[]\n",
+        b"{}\n",
+        b"{\n",
+        b'{"epoch": 1}\n',
+        b'{"time": 1}\n',
+        b'{"lr": 0.1, "ti',
+        b"[" * 100_000,
+        b"\xff\xfe{",
+        json.dumps(OLDER[0]).encode() + b"\nthe cat sat\n",
+        json.dumps(OLDER).encode(),
+    ],
+)
+def test_a_file_with_other_lines_is_refused_and_stays(tmp_path: Path, contents: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(contents)
+    with pytest.raises(UserError) as caught:
+        MetricsFile(path)
+    message = str(caught.value)
+    assert f"{path} is there and is no file of metrics" in message
+    assert "--metrics" in message
+    assert "\n" not in message
+    assert path.read_bytes() == contents
+
+
+@pytest.mark.parametrize("record", OLDER)
+def test_a_line_of_ours_may_be_cut_anywhere_after_its_beginning(
+    tmp_path: Path, record: dict[str, object]
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for record_ in (record, {"run": "a", **record}):
+        line = json.dumps(record_)
+        for cut in range(2, len(line)):
+            path.write_text(line + "\n" + line[:cut])
+            written(path, 3).close()
+            written(path, 4).close()
+            assert path.read_text().startswith(f"{line}\n{line[:cut]}\n")
+            assert len(path.read_text().splitlines()) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_may_take_the_metrics(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    metrics = MetricsFile(path, None, "a", {"seed": 3})
+    metrics.start("| LSTM")
+    metrics.close()
+    assert strictly(os.read(reader, 1000).decode())["event"] == "start"
+    os.close(reader)
+
+
 def test_metrics_of_a_run_that_diverged_are_still_json(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics = MetricsFile(path)

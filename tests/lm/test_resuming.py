@@ -14,11 +14,12 @@ from on_both import assert_array_equal
 import lm.saving
 import lm.training
 import minigrad as mg
-from lm.checkpoint import load_checkpoint
+from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
 from lm.progress import Lines, Observer
-from lm.saving import Every
+from lm.saving import Every, best_path_of, latest_path, same_run
+from lm.settings import Settings
 from lm.training import Trainer, train_step
 from minigrad.optim import Adam
 
@@ -28,6 +29,8 @@ Make = Callable[..., Trainer]
 Watched = Callable[[Trainer], Any]
 Interrupt = Callable[[int, int], Any]
 
+SETTINGS = Settings(batch_size=4, bptt=7)
+
 BATCHES = 13  # of an epoch; the log interval is 5 (see conftest.py)
 
 
@@ -36,6 +39,7 @@ def outcome(trainer: Trainer, watcher: Any) -> dict[str, Any]:
     test_loss = trainer.fit()
     latest = load_checkpoint(trainer.latest_path)
     best = load_checkpoint(trainer.best_path)
+    assert latest.run.pop("id") == trainer.run_id  # which is another for every run
     return {
         "reports": [(r.epoch, r.batch, r.lr, r.loss, r.grad_norm) for r in watcher.reports],
         "validation": [(end.epoch, end.valid_loss) for end in watcher.epochs],
@@ -144,6 +148,23 @@ def test_the_best_model_so_far_stays_the_best(
         assert_array_equal(given[-1][name], weight)
 
 
+@pytest.mark.parametrize("given", [None, 20.0])
+def test_a_learning_rate_that_was_not_given_is_the_one_it_stood_for(
+    make_trainer: Make, script_evaluate: Callable[..., Any], given: float | None
+) -> None:
+    script_evaluate([5.0, 7.0, 9.0, 8.0])
+    make_trainer(epochs=1, lr=None).fit()
+    trainer = make_trainer(epochs=2, lr=given)
+    for path in (trainer.best_path, trainer.latest_path):
+        checkpoint = load_checkpoint(path)
+        assert checkpoint.settings["lr"] == 20.0
+        checkpoint.settings["lr"] = None  # as earlier versions kept it
+        save_checkpoint(path, checkpoint)
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    assert trainer.fit() == 8.0
+    assert load_checkpoint(trainer.best_path).run["position"]["valid_loss"] == 5.0
+
+
 @pytest.mark.parametrize("moved", [{"data": "elsewhere"}, {"epochs": 3}])
 def test_it_stays_the_best_also_where_what_may_change_has_changed(
     make_trainer: Make, script_evaluate: Callable[..., Any], moved: dict[str, Any]
@@ -158,16 +179,118 @@ def test_it_stays_the_best_also_where_what_may_change_has_changed(
 
 
 def test_without_the_best_model_the_next_is_the_best(
-    make_trainer: Make, script_evaluate: Callable[..., Any]
+    make_trainer: Make, script_evaluate: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = script_evaluate([5.0, 7.0, 6.0, 5.5, 5.6, 8.0])
+    given = script_evaluate([5.0, 9.0, 7.0, 6.0, 5.5, 5.6, 8.0])
+    make_trainer(epochs=2).fit()
+    trainer = make_trainer(epochs=5)
+    trainer.best_path.unlink()
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    assert capsys.readouterr().err == ""  # until training goes on: it may still be refused
+    trainer.fit()
+    for name, weight in given[4].items():
+        assert_array_equal(given[-1][name], weight)
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: the best model so far, of validation loss 5.00, is not at")
+    assert warning.count("\n") == 1
+
+
+def test_the_state_that_a_run_goes_on_from_may_itself_be_its_best_model(
+    make_trainer: Make, script_evaluate: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = script_evaluate([5.0, 7.0, 6.0, 8.0])
     make_trainer(epochs=1).fit()
-    trainer = make_trainer(epochs=4)
+    trainer = make_trainer(epochs=2)
     trainer.best_path.unlink()
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
-    for name, weight in given[3].items():
+    for name, weight in given[0].items():
         assert_array_equal(given[-1][name], weight)
+        assert_array_equal(load_checkpoint(trainer.best_path).model[name], weight)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_state_in_mid_epoch_is_not_the_model_that_was_validated(
+    make_trainer: Make, script_evaluate: Callable[..., Any], interrupt: Interrupt
+) -> None:
+    given = script_evaluate([5.0, 7.0, 6.0, 8.0])
+    first = make_trainer(epochs=2)
+    first.observers.append(interrupt(2, 3))
+    first.fit()
+    trainer = make_trainer(epochs=2)
+    trainer.best_path.unlink()
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    trainer.fit()
+    for name, weight in given[2].items():
+        assert_array_equal(given[-1][name], weight)
+
+
+@pytest.mark.parametrize("which", ["model.latest.safetensors", "model.safetensors"])
+def test_the_best_model_is_taken_over_to_another_place(
+    make_trainer: Make,
+    script_evaluate: Callable[..., Any],
+    folders: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    which: str,
+) -> None:
+    given = script_evaluate([5.0, 6.0, 8.0, 7.0, 9.0, 9.0, 9.0, 9.0])
+    make_trainer(folder=folders[0], epochs=2).fit()
+    make_trainer(folder=folders[1], epochs=1, seed=5).fit()  # another run, which was better
+    before = {path: path.read_bytes() for path in folders[0].iterdir()}
+    trainer = make_trainer(folder=folders[1], epochs=3)
+    trainer.resume(load_checkpoint(folders[0] / which))
+    assert load_checkpoint(trainer.best_path).settings["seed"] == 5  # nothing is written yet
+    trainer.fit()
+    best = load_checkpoint(trainer.best_path)
+    for name, weight in given[0].items():
+        assert_array_equal(best.model[name], weight)
+    assert best.run["id"] == load_checkpoint(trainer.latest_path).run["id"] == trainer.run_id
+    assert {path: path.read_bytes() for path in folders[0].iterdir()} == before
+    assert capsys.readouterr().err == ""
+
+
+def test_a_best_model_that_cannot_be_taken_over_yet_waits(
+    make_trainer: Make,
+    script_evaluate: Callable[..., Any],
+    folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = script_evaluate([5.0, 6.0, 8.0, 9.0, 9.0])
+    make_trainer(folder=folders[0], epochs=2).fit()
+    trainer = make_trainer(folder=folders[1], epochs=3)
+    trainer.resume(load_checkpoint(folders[0] / "model.latest.safetensors"))
+    tries = []
+
+    def full_at_first(path: Path, checkpoint: Any) -> None:
+        tries.append(path)
+        if len(tries) == 1:
+            raise UserError("the disk is full")
+        save_checkpoint(path, checkpoint)
+
+    monkeypatch.setattr(lm.saving, "save_checkpoint", full_at_first)
+    trainer.fit()
+    assert tries[:2] == [trainer.best_path] * 2
+    assert capsys.readouterr().err.startswith("warning: the disk is full; training goes on")
+    for name, weight in given[0].items():
+        assert_array_equal(load_checkpoint(trainer.best_path).model[name], weight)
+
+
+def test_of_two_best_models_of_one_run_the_better_one_is_taken(
+    make_trainer: Make, script_evaluate: Callable[..., Any], folders: tuple[Path, Path]
+) -> None:
+    script_evaluate([5.0, 0.1, 4.0, 0.1, 6.0, 7.0, 0.1])
+    first = make_trainer(folder=folders[0], epochs=1)
+    first.fit()
+    older = load_checkpoint(first.latest_path)
+    second = make_trainer(folder=folders[1], epochs=2)
+    second.resume(older)
+    second.fit()
+    third = make_trainer(folder=folders[1], epochs=3)
+    third.resume(older)
+    third.fit()
+    assert load_checkpoint(third.best_path).run["position"]["valid_loss"] == 4.0
+    assert load_checkpoint(first.best_path).run["position"]["valid_loss"] == 5.0
 
 
 def test_a_better_model_that_this_run_has_saved_later_is_not_written_over(
@@ -193,13 +316,13 @@ def test_a_better_model_that_this_run_has_saved_later_is_not_written_over(
 def test_the_learning_rate_follows_the_best_loss_also_where_its_file_is_gone(
     make_trainer: Make, script_evaluate: Callable[..., Any]
 ) -> None:
-    script_evaluate([5.0, 9.0, 6.0, 9.0])
-    make_trainer(epochs=1).fit()
-    trainer = make_trainer(epochs=2)
+    script_evaluate([5.0, 9.0, 9.0, 6.0, 9.0])
+    make_trainer(epochs=2).fit()
+    trainer = make_trainer(epochs=3)
     trainer.best_path.unlink()
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
-    assert trainer.optimizer.lr == pytest.approx(5.0 / 4)  # 6 is no improvement on 5
+    assert trainer.optimizer.lr == pytest.approx(5.0 / 16)  # 9 and 6 are no improvement on 5
     assert load_checkpoint(trainer.best_path).run["position"]["valid_loss"] == 6.0
 
 
@@ -270,6 +393,22 @@ def test_the_best_model_of_another_run_is_not_taken_for_ones_own(
     assert load_checkpoint(trainer.best_path).settings["nhid"] == 6
 
 
+def test_two_runs_with_equal_settings_are_two_runs(
+    make_trainer: Make, folders: tuple[Path, Path]
+) -> None:
+    """Their texts may differ, as long as the words do not."""
+    checkpoints = []
+    for folder in folders:
+        trainer = make_trainer(folder=folder, epochs=1)
+        trainer.fit()
+        checkpoints.append(load_checkpoint(trainer.best_path))
+    first, second = checkpoints
+    assert same_run(first, load_checkpoint(folders[0] / "model.latest.safetensors"))
+    assert not same_run(first, second)
+    del second.run["id"]  # as in earlier versions
+    assert same_run(first, second)
+
+
 def test_another_vocabulary_is_a_user_error(make_trainer: Make) -> None:
     make_trainer(epochs=1).fit()
     text = "a b c d e f g h i\n" * 10
@@ -302,3 +441,28 @@ def test_milliseconds_per_batch_after_a_stop_between_two_reports(
     trainer.fit()
     shown = re.findall(r"(\d+)/ +13 batches .* ms/batch (\S+)", capsys.readouterr().out)
     assert shown == [("5", "1000.00"), ("10", "1000.00"), ("13", "1000.00")]
+
+
+# ---------------------------------------------------------------- names of files
+
+
+@pytest.mark.parametrize(
+    "best", ["model.safetensors", "model", "a.b.safetensors", "m.latest.x", ".model", "x.latest."]
+)
+def test_the_best_models_name_is_seen_from_the_latest_states(best: str) -> None:
+    latest = latest_path(Path("folder", best))
+    assert best_path_of(latest) == Path("folder", best)
+    assert latest.name.count("latest") == best.count("latest") + 1
+
+
+def test_a_name_that_is_none_of_a_latest_state_is_that_of_the_best() -> None:
+    for name in ("model.safetensors", "model", "latest.safetensors", "latest"):
+        assert best_path_of(name) == Path(name)
+
+
+def test_the_place_of_the_best_model_may_be_a_string(make_trainer: Make, tmp_path: Path) -> None:
+    trainer = make_trainer()
+    path = str(tmp_path / "other.safetensors")
+    other = Trainer(trainer.model, Corpus.from_text(*["the cat sat\n" * 20] * 3), SETTINGS, path)
+    assert other.best_path == Path(path)
+    assert other.latest_path == tmp_path / "other.latest.safetensors"

@@ -11,7 +11,16 @@ import pytest
 import minigrad as mg
 from lm.console import UserError
 from lm.model import RNN_TYPES
-from lm.settings import DEFAULT_LR, FREE, PRESETS, Settings, build_model, choose
+from lm.settings import (
+    DEFAULT_LR,
+    FREE,
+    PRESETS,
+    SETTINGS,
+    Settings,
+    build_model,
+    choose,
+    stored,
+)
 
 
 def refusal(*args: Any) -> str:
@@ -25,7 +34,7 @@ def refusal(*args: Any) -> str:
 
 def test_the_defaults_are_word_language_models() -> None:
     settings = choose({})
-    assert settings == Settings()
+    assert settings == Settings().resolved()
     expected = {
         "model": "LSTM", "emsize": 200, "nhid": 200, "nlayers": 2, "dropout": 0.2,
         "tied": False, "first_lr": 20.0, "lr_decay": 4.0, "clip": 0.25, "epochs": 40,
@@ -39,14 +48,20 @@ def test_given_beats_resumed_beats_preset_beats_default() -> None:
     assert choose({}, "zaremba-small").epochs == 13
     assert choose({"epochs": 2}, "zaremba-small").epochs == 2
     resumed = Settings(epochs=7, nhid=50).as_dict()
-    assert choose({}, None, resumed) == Settings(epochs=7, nhid=50)
+    assert choose({}, None, resumed) == Settings(epochs=7, nhid=50).resolved()
     assert choose({"epochs": 2}, None, resumed).epochs == 2
     assert choose({"epochs": 2}, None, resumed).nhid == 50
 
 
 def test_what_is_none_is_not_given_and_what_is_no_setting_is_passed_over() -> None:
     given = {"epochs": None, "nhid": 0, "resume": "x", "preset": None, "tied": None}
-    assert choose(given) == Settings(nhid=0)
+    assert choose(given) == Settings(nhid=0).resolved()
+
+
+def test_every_setting_comes_out_with_the_value_that_it_stands_for() -> None:
+    assert choose({}).lr == choose({}, None, Settings(lr=None).as_dict()).lr == 20.0
+    assert choose({"model": "GRU"}).lr == DEFAULT_LR["GRU"]
+    assert Settings(lr=3.0).resolved() == Settings(lr=3.0)
 
 
 def test_each_cell_has_a_learning_rate_of_its_own() -> None:
@@ -119,7 +134,54 @@ def test_nor_is_the_learning_rate_that_the_checkpoint_had_by_default() -> None:
 def test_what_may_change_when_a_run_goes_on(name: str) -> None:
     value = {"data": "elsewhere", "epochs": 99, "backend": "cupy"}[name]
     settings = choose({name: value}, None, Settings().as_dict())
-    assert settings == dataclasses.replace(Settings(), **{name: value})
+    assert settings == dataclasses.replace(Settings(), **{name: value}).resolved()
+
+
+# ---------------------------------------------------------------- the settings in a checkpoint
+
+
+def test_every_setting_has_a_rule_and_every_rule_a_setting() -> None:
+    names = {field.name for field in dataclasses.fields(Settings)}
+    assert {option.replace("-", "_") for option in SETTINGS} == names
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        choose({}, "zaremba-small"),
+        Settings(data="a", model="GRU", emsize=9, nhid=9, tied=True, lr=3, backend="cupy"),
+    ],
+)
+def test_what_a_run_stores_is_accepted(settings: Settings) -> None:
+    assert stored(settings.as_dict()) == settings.resolved()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nhid", -1), ("nhid", 0), ("nhid", 10**8), ("nhid", "8"), ("nhid", 8.0), ("nhid", True),
+        ("nhid", None), ("nhid", [8]), ("nlayers", 10**8), ("nlayers", 1001), ("emsize", 0),
+        ("dropout", 7), ("dropout", float("nan")), ("dropout", "0.2"), ("dropout_kind", "some"),
+        ("model", "X"), ("model", None), ("model", ["LSTM"]), ("tied", 1), ("tied", "yes"),
+        ("lr", 0), ("lr", -1.0), ("lr", float("inf")), ("lr", "fast"), ("lr_decay", 0),
+        ("init_range", 0), ("decay_after", 0), ("clip", None), ("epochs", 0), ("epochs", 1.5),
+        ("batch_size", 0), ("bptt", -1), ("seed", -1), ("backend", "tpu"), ("data", 3),
+        ("attention", True),
+    ],
+)  # fmt: skip
+def test_what_no_command_line_accepts_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        stored({**Settings().as_dict(), name: value})
+
+
+def test_a_setting_that_is_missing_is_refused_by_name() -> None:
+    settings = Settings().as_dict()
+    del settings["nhid"]
+    with pytest.raises(ValueError, match="nhid"):
+        stored(settings)
+    with pytest.raises(ValueError, match="emsize 200 and nhid 100"):
+        stored(Settings(nhid=100, tied=True).as_dict())
 
 
 @pytest.mark.parametrize("sizes", [{"emsize": 100}, {"nhid": 300}, {"emsize": 1, "nhid": 2}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import signal
@@ -339,3 +340,14 @@ def test_divergence_is_a_user_error_that_names_the_learning_rate(
     assert "\n" not in str(caught.value)
     assert watcher.closed
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_header_says_what_is_trained_with_what(
+    make_trainer: Callable[..., Trainer], backend: str
+) -> None:
+    header = make_trainer(lr=None).header()
+    assert json.loads(json.dumps(header)) == header
+    assert header["settings"]["lr"] == 20.0
+    names = {"minigrad", "numpy", "python"} | ({"cupy"} if backend == "cupy" else set())
+    assert header["versions"].keys() == names
+    assert all(isinstance(version, str) for version in header["versions"].values())
