@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     api = import_module(".api", __name__)
-    if name != "__all__" and name not in api.__all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(api, name)
+    if name == "__all__" or name in api.__all__:
+        return getattr(api, name)
+    if name in globals():  # a module, which api.py has imported
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

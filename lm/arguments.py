@@ -26,9 +26,8 @@ class Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        if not action.option_strings or isinstance(action, argparse._HelpAction):
-            return text
-        if "default" in text:
+        is_option = action.option_strings and action.default is not argparse.SUPPRESS
+        if not is_option or "default" in text:
             return text
         if action.nargs == 0 and not action.default:
             return f"{text} (default off)"

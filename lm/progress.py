@@ -185,9 +185,11 @@ class Bar(Lines):
         self.epochs = epochs
         console = Console(file=cast(IO[str], self.output))
         speed = [TextColumn("{task.fields[speed]} words/s")] if console.width >= NARROW else []
+        # Room is left for the ^C that a terminal shows: on a line of its own it would stay there.
+        room = console.width - (50 if speed else 33)
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=max(room, 5)),
             TextColumn("{task.percentage:3.0f}%"),
             *speed,
             TimeRemainingColumn(),

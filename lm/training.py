@@ -201,6 +201,7 @@ class Trainer:
             except BrokenPipeError:  # nobody reads the lines any more: keep what there is
                 self.saver.latest(self.checkpoint())
                 raise
+            self._note_stopping()
             return self.test()
 
     @property
@@ -212,7 +213,8 @@ class Trainer:
         """Where the run stands, as a person would say it."""
         position = self.position
         if position.batch == 0:
-            return f"after epoch {position.epoch - 1}"
+            before = position.epoch - 1
+            return f"after epoch {before}" if before else "before the first batch"
         return f"in epoch {position.epoch} after {position.batch} of {self.batches} batches"
 
     def _note(self, text: str) -> None:

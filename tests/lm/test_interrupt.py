@@ -18,6 +18,7 @@ from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
+from lm.progress import Lines
 from lm.training import Trainer, evaluate
 
 Make = Callable[..., Trainer]
@@ -82,6 +83,19 @@ def test_before_the_first_validation_the_model_of_an_older_run_is_replaced(
     trainer.fit()
     latest = load_checkpoint(trainer.latest_path)
     assert_same_weights(load_checkpoint(trainer.best_path).model, latest.model)
+
+
+def test_before_the_first_batch_is_a_state_too(
+    make_trainer: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make_trainer()
+    trainer.observers.append(Lines())
+    with trainer.stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        trainer.fit()
+    assert trainer.place() == "before the first batch"
+    assert "| stopping: " in capsys.readouterr().out
+    load_checkpoint(trainer.latest_path)
 
 
 def test_during_validation_the_epoch_still_counts(

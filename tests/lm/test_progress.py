@@ -149,6 +149,8 @@ def test_a_bar_with_words_per_second_and_the_time_left() -> None:
     assert "17%" in shown  # 5 of 30 batches
     assert re.search(r"\d words/s", shown)
     assert re.search(r"[-\d]+:[-\d]{2}:[-\d]{2} left", shown)
+    # The ^C that a terminal shows must fit behind it, or it would push the bar up and leave it.
+    assert max(map(len, re.findall(r"epoch 1/3[^\n\r]*? left", shown))) < 120 - len("^C")
     assert "| epoch   1 |   200/ 1327 batches | lr 20.00 |" in shown
     assert "| End of training | test loss  4.77 | test ppl   117.61" in shown
 
