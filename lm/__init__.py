@@ -4,8 +4,12 @@ What it offers is in api.py and is imported when it is first used, not by `impor
 comes through here too, and has to handle Ctrl-C before the imports that take long.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# As minigrad sets it, which comes too late where a module of lm is imported that imports NumPy.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 
 if TYPE_CHECKING:
     from .api import *  # noqa: F403

@@ -17,4 +17,4 @@ def versions(xp: Any = np) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-    return found if xp is np else {**found, "cupy": getattr(xp, "__version__", "unknown")}
+    return found if xp is np else {**found, "cupy": vars(xp).get("__version__", "unknown")}

@@ -31,7 +31,8 @@ def about(checkpoint: Checkpoint) -> dict[str, str]:
         f"{_counted(settings.nlayers, 'layer')} of {_counted(settings.nhid, 'unit')}, "
         f"words as vectors of {settings.emsize}",
         "parameters": f"{_parameters(checkpoint, settings):,}",
-        "vocabulary": _counted(len(checkpoint.vocabulary), "word"),
+        "vocabulary": _counted(len(checkpoint.vocabulary), "word")
+        + (", of all splits" if settings.vocabulary == "all" else ", of the training text"),
         "trained": _place(position, settings.epochs),
         "best validation": _loss(position["best_loss"]),
         "last validation": _loss(position["valid_loss"]),
@@ -69,7 +70,7 @@ def _loss(loss: float | None) -> str:
 
 def _others(settings: Settings) -> dict[str, str]:
     """The settings that the lines before have not told, as options are called."""
-    told = ("model", "nlayers", "nhid", "emsize", "tied", "epochs", "lr", "data")
+    told = ("model", "nlayers", "nhid", "emsize", "tied", "epochs", "lr", "data", "vocabulary")
     return {
         name.replace("_", "-"): str(value)
         for name, value in settings.as_dict().items()
