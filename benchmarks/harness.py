@@ -110,6 +110,7 @@ def take_turns(
             sys.path.insert(0, args.before)
         spawn.Process(target=_play, args=(contestant, args, measure, theirs), daemon=True).start()
         sys.path[:] = path
+        theirs.close()  # so that a contestant who dies is an EOFError here, and not waited for
     results: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(warm_up + args.turns):
         for name, pipe in pipes.items():

@@ -33,6 +33,9 @@ TESTS = {
     "minigrad/bptt.py": ["test_bptt.py"],
     "minigrad/cells.py": ["test_cells.py", "test_bptt.py"],
     "minigrad/batch_norm.py": ["test_batch_norm.py", "test_functional.py"],
+    "minigrad/tensor.py": ["test_tensor.py", "test_changed.py", "test_ops.py"],
+    "minigrad/optim.py": ["test_optim.py", "test_arguments.py", "test_changed.py"],
+    "minigrad/checks.py": ["test_arguments.py", "test_functional.py", "test_loss.py"],
 }
 
 SWAPPED = {

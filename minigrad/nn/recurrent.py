@@ -126,9 +126,10 @@ class Recurrent(Module):
             input = input.transpose(0, 1)
         shape = (self.num_layers * len(self.directions), input.shape[1], self.hidden_size)
         first = _states(type(self).__name__, self.cell, hidden, input, shape)
-        same_dtype(type(self).__name__, input, *self.weights(0), *first)
+        weights = self.weights(0)
+        same_dtype(type(self).__name__, input, *weights, *first)
         one_layer = PASSES[self.bptt]
-        if one_layer is through_time and takes(self.weights(0)[0].data, cell=self.cell):
+        if one_layer is through_time and takes(weights[0].data, cell=self.cell):
             one_layer = on_gpu.through_time
         last = []
         output = input
