@@ -43,7 +43,8 @@ def about(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _size(path: str) -> str:
-    return f"{os.path.getsize(path) / 1e6:,.1f} MB"
+    size = os.path.getsize(path)
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def _counted(number: int, what: str) -> str:

@@ -170,7 +170,7 @@ def test_info_says_what_a_checkpoint_holds(
     values = [re.search("  +", line).end() for line in result.out.splitlines()]
     assert len(set(values)) == 1  # aligned
     found = facts(result.out)
-    assert found["file"] == f"{path}, 0.0 MB"
+    assert found["file"] == f"{path}, {path.stat().st_size / 1e3:.1f} kB"
     assert found["format"].startswith("minigrad-lm-")
     assert found["model"] == "LSTM, tied, 1 layer of 8 units, words as vectors of 8"
     assert f"| {found['parameters']} parameters |" in trained
