@@ -184,8 +184,11 @@ def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
         header = json.loads(contents[8 : 8 + length])
         metadata = dict(header.get("__metadata__", {}))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a checkpoint, or a damaged one: {reason}") from error
+        raise UserError(
+            f"{path} is not a checkpoint, or a damaged one; give a file that --save wrote. A model "
+            "of PyTorch's (a pickle, which is never loaded) has to be saved as safetensors there "
+            "and brought here with `python -m lm convert`"
+        ) from error
     if (version := str(metadata.get("format"))) not in (FORMAT, OLDER):
         if version.startswith(PROGRAM):
             raise UserError(

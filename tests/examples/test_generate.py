@@ -192,3 +192,10 @@ def test_a_reader_who_has_seen_enough_is_no_error(
     process.stdout.close()  # before anything is written
     process.wait(timeout=120)
     assert (tmp_path / "stderr").read_text() == ""
+
+
+def test_a_pickled_model_is_refused_and_the_way_named(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"\x80\x04\x95 a pickle")
+    error = call("generate", "--checkpoint", str(path)).error()
+    assert "a pickle, which is never loaded" in error and "python -m lm convert" in error
