@@ -6,7 +6,7 @@ from .process import keep_freed_memory  # first: it sets what NumPy reads when i
 from . import ops  # noqa: F401  (before `tensor`: a tensor's methods are these functions)
 
 # isort: split
-from . import functional, nn, optim
+from . import functional, graph, nn, optim
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import BACKENDS, BackendError, get_default_dtype, set_default_dtype, use
 from .creation import tensor
@@ -72,6 +72,7 @@ __all__ = [
     "get_default_dtype",
     "get_num_threads",
     "gradcheck",
+    "graph",
     "keep_freed_memory",
     "log",
     "log_softmax",
