@@ -136,6 +136,11 @@ def to_host(array: Array) -> np.ndarray:
     return np.asarray(array) if isinstance(array, np.ndarray | np.generic) else array.get()
 
 
+def as_array(x: Array) -> Array:
+    """NumPy returns scalars for 0-d results: wrap them."""
+    return np.asarray(x) if isinstance(x, np.generic) else x
+
+
 def place(array: Any, xp: ModuleType, dtype: Any = None) -> Array:
     """`array`, a list or number as an array of the module `xp`; itself if it is one already."""
     if hasattr(array, "dtype") and array_module(array) is not xp:

@@ -1,14 +1,13 @@
 """Tensor and the tape: an array that remembers which operation made it.
 
-An operation on tensors computes its value at once and, where a gradient is wanted, leaves a
-`Node` on the tape: which tensors went in, and a function that turns the gradient of what came
-out into the gradients of what went in. `backward` walks these nodes from the youngest to the
-oldest. A node is always younger than its inputs, so that all gradients that flow into a node
-have arrived before it is visited: creation order is a topological order, and no sort and no
-recursion are needed.
+An operation on tensors computes its value at once. If one of its operands requires a gradient, it
+also leaves a `Node` on the tape: the tensors that went in, and a function from the gradient of the
+output to the gradients of the inputs. `backward` visits these nodes from the youngest to the
+oldest. A node is always younger than its inputs, so when it is visited, all gradients that flow
+into it have arrived: creation order is a topological order, without a sort and without recursion.
 
-A tensor points to its node and a node to its inputs, never back. Without cycles, dropping the
-last tensor of a graph frees all of it at once.
+A tensor points to its node and a node to its inputs, never back. There are no reference cycles, so
+dropping the last tensor of a graph frees the whole graph at once.
 """
 
 from __future__ import annotations
@@ -18,34 +17,31 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from .backend import Array, array_module, place
+from .backend import Array, array_module, as_array, place
+from .broadcast import unbroadcast
 from .methods import Methods
 from .modes import mode
 
+Arrays = Sequence[Array]
 Backward = Callable[..., Sequence[Array | None]]  # from gradients of outputs to those of inputs
 
 
 class Node:
     """One recorded operation.
 
-    `inputs` are the tensors that want a gradient; `backward` takes one gradient per output and
-    returns one per input (None for zero); `outputs` holds each output's shape and dtype. `saved`
-    are the tensors (among other operands) whose values `backward` reads. `origin` says which
-    operation it is, and is only set inside `detect_anomaly`.
+    inputs    the tensors that require a gradient
+    backward  takes one gradient per output and returns one per input (None for zero)
+    outputs   the shape and dtype of each output
+    saved     the operands whose values `backward` reads
+    origin    which operation it is and who called it; set only inside `detect_anomaly`
     """
 
     __slots__ = ("age", "backward", "inputs", "origin", "outputs", "saved")
     origin: str
-    clock = itertools.count()  # counts the nodes, and the changes to tensors in place
+    clock = itertools.count()  # ticks for every node and for every change in place
 
     def __init__(
-        self,
-        inputs: Sequence[Tensor],
-        backward: Backward,
-        outputs: Sequence[Array],
-        saved: Sequence[Any],
+        self, inputs: Sequence[Tensor], backward: Backward, outputs: Arrays, saved: Sequence[Any]
     ) -> None:
         self.age = next(Node.clock)
         self.inputs: Sequence[Tensor] | None = inputs
@@ -60,11 +56,10 @@ class Node:
 def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
     """The result of an operation with one output.
 
-    Each operand comes with its derivative, a function from the gradient of the output to the
-    gradient of that operand, and with the tensors whose values this function reads, if any:
-    (a, lambda dy: dy * b.data, b). Only the derivatives of tensors that require a gradient are
-    kept, and called. Gradients are summed back over broadcast axes by the tape, so that no
-    operation has to.
+    Each operand is a tuple: the tensor, its derivative (a function from the gradient of the output
+    to the gradient of this operand), and the tensors whose values the derivative reads, as in
+    (a, lambda dy: dy * b.data, b). Derivatives of operands that require no gradient are dropped.
+    The tape sums gradients over broadcast axes, so that no operation has to.
     """
     if mode.grad_enabled:
         tracked = [op for op in operands if isinstance(op[0], Tensor) and op[0].requires_grad]
@@ -80,15 +75,15 @@ def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
 
 
 def record_joint(
-    values: Sequence[Array],
+    values: Arrays,
     inputs: Sequence[Tensor],
     backward: Backward,
     saved: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, ...]:
-    """The results of an operation whose gradients are best computed together.
+    """The results of an operation with several outputs, or with gradients computed together.
 
-    `backward` takes one gradient per value and returns one per input, None where it is zero.
-    `saved` are the tensors whose values it reads: unless given, all inputs.
+    `backward` takes one gradient per value and returns one per input, None for zero. `saved` are
+    the tensors whose values it reads; by default, all inputs.
     """
     if mode.grad_enabled and any(x.requires_grad for x in inputs):
         return _on_tape(values, inputs, backward, inputs if saved is None else saved)
@@ -96,10 +91,7 @@ def record_joint(
 
 
 def _on_tape(
-    values: Sequence[Array],
-    inputs: Sequence[Tensor],
-    backward: Backward,
-    saved: Sequence[Any],
+    values: Arrays, inputs: Sequence[Tensor], backward: Backward, saved: Sequence[Any]
 ) -> tuple[Tensor, ...]:
     node = Node(inputs, backward, values, saved)
     if mode.watch is not None:
@@ -119,10 +111,8 @@ class Tensor(Methods):
     """An array with a gradient.
 
     data            the array
-    grad            the gradient that `backward` left: an array like `data`, or None
-    requires_grad   whether `backward` computes a gradient for it
-
-    Integer tensors can't require a gradient (TypeError).
+    grad            the gradient that `backward` computed: an array like `data`, or None
+    requires_grad   whether `backward` computes a gradient for it (TypeError for integers)
     """
 
     __slots__ = ("__weakref__", "_changed", "_node", "_output", "data", "grad", "requires_grad")
@@ -130,40 +120,40 @@ class Tensor(Methods):
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {data.dtype}")
-        self.data: Array = _as_array(data)
+        self.data: Array = as_array(data)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self._node: Node | None = None
         self._output = 0  # which of the node's outputs this is
-        self._changed = -1  # when `data` was last changed in place, on the nodes' clock
+        self._changed = -1  # the tick at which `data` was last changed in place
 
     @property
     def is_leaf(self) -> bool:
-        """Whether no recorded operation made it: `backward` leaves its gradient in `.grad`."""
+        """Whether no recorded operation made it. `backward` fills `.grad` of leaves only."""
         return self._node is None
 
     def detach(self) -> Tensor:
-        """A tensor with the same data and no history: gradients stop here."""
+        """A tensor with the same data and no node: gradients stop here."""
         return Tensor(self.data)
 
     def zero_grad(self) -> None:
-        """Forget the gradient."""
+        """Set `.grad` to None."""
         self.grad = None
 
     def mark_changed(self) -> None:
         """Tell the tape that `data` was changed in place, as optimisers and `load_state_dict` do.
 
-        The derivative of an operation that has saved this tensor is then lost: `backward` through
-        it is a RuntimeError. (PyTorch: torch.autograd.graph.increment_version)
+        `backward` through an operation that had saved this tensor then raises RuntimeError.
+        (PyTorch: torch.autograd.graph.increment_version)
         """
         self._changed = next(Node.clock)
 
     def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf that this tensor depends on.
 
-        A tensor with one element needs no `grad`; any other needs the gradient of the loss with
-        respect to it, an array of the same shape (ValueError otherwise). The graph is freed on
-        the way: walking through it again is a RuntimeError, unless `retain_graph=True`.
+        `grad` is the gradient of the loss with respect to this tensor, an array of its shape; a
+        tensor with one element needs none (ValueError otherwise). The graph is freed on the way: a
+        second walk through it raises RuntimeError, unless `retain_graph=True`.
         """
         if not self.requires_grad:
             raise RuntimeError("backward() on a tensor that does not require a gradient")
@@ -172,7 +162,7 @@ class Tensor(Methods):
             self.grad = _total(self.grad, grad.copy())
             return
 
-        # For each node yet to be visited: what has reached each of its outputs so far.
+        # For each node still to be visited: the gradient of each output, summed so far.
         pending: dict[Node, list[Array | None]] = {self._node: [None] * len(self._node.outputs)}
         pending[self._node][self._output] = grad
         youngest_first = [(-self._node.age, self._node)]
@@ -194,8 +184,8 @@ class Tensor(Methods):
         if grad is None:
             if self.size != 1:
                 raise ValueError(
-                    f"backward() needs a scalar; give a tensor of shape {self.shape} "
-                    "the gradient with respect to it: backward(grad)"
+                    f"backward() needs a scalar, not a tensor of shape {self.shape}; pass the "
+                    "upstream gradient: backward(grad)"
                 )
             return xp.ones_like(self.data)
         grad = place(grad.data if isinstance(grad, Tensor) else grad, xp, self.dtype)
@@ -208,10 +198,10 @@ class Tensor(Methods):
 
 
 def _visit(node: Node, d_outputs: list[Any], retain_graph: bool) -> list[tuple[Tensor, Array]]:
-    """Run one node's backward: its inputs, each with its gradient. Frees the node."""
+    """Call one node's backward and free it; returns its inputs, each with its gradient."""
     if node.inputs is None or node.backward is None:
         raise RuntimeError(
-            "backward() a second time through a graph that the first has freed; "
+            "backward() was called a second time, but the first call freed the graph; "
             "keep it with backward(retain_graph=True)"
         )
     for x in node.saved:
@@ -219,12 +209,12 @@ def _visit(node: Node, d_outputs: list[Any], retain_graph: bool) -> list[tuple[T
             raise RuntimeError(
                 f"backward(): a tensor of shape {x.shape} was changed in place after an operation "
                 "had saved it (an optimiser's step and load_state_dict do that); call backward() "
-                "before, or compute the loss again"
+                "before that, or compute the loss again"
             )
     for output, (shape, dtype) in enumerate(node.outputs):
         if d_outputs[output] is None:  # an output that the loss does not depend on
-            some = next(dy for dy in d_outputs if dy is not None)
-            d_outputs[output] = array_module(some).zeros(shape, dtype)
+            xp = array_module(next(dy for dy in d_outputs if dy is not None))
+            d_outputs[output] = xp.zeros(shape, dtype)
     inputs, d_inputs = node.inputs, node.backward(*d_outputs)
     if mode.watch is not None:
         mode.watch.backward(node, d_outputs, d_inputs)
@@ -239,33 +229,19 @@ def _visit(node: Node, d_outputs: list[Any], retain_graph: bool) -> list[tuple[T
 
 
 def _fit(dx: Array, x: Tensor) -> Array:
-    """The gradient in the shape and dtype of the operand: broadcasting and promotion undone."""
+    """The gradient in the operand's shape and dtype: undo broadcasting and type promotion."""
     if dx.dtype != x.data.dtype:
         dx = dx.astype(x.data.dtype)
     if dx.shape != x.data.shape:
         dx = unbroadcast(dx, x.shape)
-    return _as_array(dx)
-
-
-def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum a gradient over the axes along which an operand of this shape was broadcast."""
-    new = grad.ndim - len(shape)  # axes that the operand did not have
-    if new < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[new:], strict=True)):
-        raise RuntimeError(f"a gradient of shape {grad.shape} for an operand of shape {shape}")
-    stretched = (new + axis for axis, n in enumerate(shape) if n == 1)
-    return grad.sum(axis=(*range(new), *stretched)).reshape(shape)
+    return as_array(dx)
 
 
 def _is_shared(dx: Array, d_outputs: list[Array | None]) -> bool:
-    """Whether somebody else may hold this array: it is a view, or was only passed through."""
+    """Whether others may hold this array: it is a view, or the derivative passed it through."""
     return dx.base is not None or any(dx is dy for dy in d_outputs)
 
 
 def _total(so_far: Array | None, dx: Array) -> Array:
-    """The sum of two gradients, a new array: the old one may be in use elsewhere."""
-    return dx if so_far is None else _as_array(so_far + dx)
-
-
-def _as_array(x: Array) -> Array:
-    """NumPy returns scalars for 0-d results: wrap them."""
-    return np.asarray(x) if isinstance(x, np.generic) else x
+    """The sum of two gradients, as a new array: the old one may be in use elsewhere."""
+    return dx if so_far is None else as_array(so_far + dx)
