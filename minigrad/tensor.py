@@ -38,7 +38,7 @@ class Node:
 
     __slots__ = ("age", "backward", "inputs", "origin", "outputs", "saved")
     origin: str
-    clock = itertools.count()  # ticks for every node and for every change in place
+    clock = itertools.count(1)  # ticks for every node and for every change in place
 
     def __init__(
         self, inputs: Sequence[Tensor], backward: Backward, outputs: Arrays, saved: Sequence[Any]
@@ -125,7 +125,7 @@ class Tensor(Methods):
         self.requires_grad = requires_grad
         self._node: Node | None = None
         self._output = 0  # which of the node's outputs this is
-        self._changed = -1  # the tick at which `data` was last changed in place
+        self._changed = 0  # the tick at which `data` was last changed in place; 0 for never
 
     @property
     def is_leaf(self) -> bool:
