@@ -32,3 +32,24 @@ def test_links_and_files_exist(page: Path) -> None:
     missing = [x for x in links if not (page.parent / x).exists()]
     missing += [x for x in files if not (ROOT / x).exists()]
     assert not missing
+
+
+def test_the_reading_path_gives_the_length_of_each_file() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w/]+\.py)` \| (\d+) \|", text, re.MULTILINE)
+    assert len(rows) == 5
+    for name, lines in rows:
+        actual = len((ROOT / name).read_text(encoding="utf-8").splitlines())
+        assert abs(actual - int(lines)) <= 0.1 * actual, f"{name} has {actual} lines"
+
+
+READING_PATH = ("minigrad/tensor.py", "minigrad/ops.py", "minigrad/cells.py", "minigrad/bptt.py",
+                "lm/steps.py")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READING_PATH)
+def test_the_reading_path_is_short_and_knows_no_gpu(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not re.findall(r"gpu|cupy|cuda|cudnn|device|kernel", text, re.IGNORECASE)
+    if name != "minigrad/ops.py":  # a catalogue
+        assert len(text.splitlines()) <= 250
