@@ -8,10 +8,11 @@ from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .console import UserError
 from .corpus import Corpus, Dictionary
 from .datasets import load_corpus
-from .model import RNNModel, repackage_hidden
+from .model import RNNModel
 from .sampling import generate
 from .settings import Settings, build_model
-from .training import Trainer, evaluate, train_step
+from .steps import evaluate, repackage_hidden, train_step
+from .training import Trainer
 
 __all__ = [
     "Checkpoint",

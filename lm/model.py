@@ -111,15 +111,3 @@ def _recurrent_stack(
     if rnn_type == "GRU":
         return nn.GRU(ninp, nhid, nlayers, **options)
     return nn.RNN(ninp, nhid, nlayers, rnn_type.removeprefix("RNN_").lower(), **options)
-
-
-def repackage_hidden(hidden: Hidden) -> Hidden:
-    """The same state without its history.
-
-    The text is one sequence of a million steps, of which a chunk sees `bptt`. The state is
-    carried from chunk to chunk; detaching it ends backpropagation at the chunk's first step
-    (truncated BPTT), and frees the last chunk's graph.
-    """
-    if isinstance(hidden, Tensor):
-        return hidden.detach()
-    return tuple(repackage_hidden(h) for h in hidden)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from .console import SteadyOutput, UserError, printable, warn
+from .steps import perplexity
 
 RULE = "-" * 89
 LONG = 30.0  # seconds of validation or test after which plain lines say how far it is
@@ -45,14 +46,6 @@ class EpochEnd:
     epoch: int
     seconds: float
     valid_loss: float
-
-
-def perplexity(loss: float) -> float:
-    """exp(loss), or infinity where that is too large for a float."""
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf
 
 
 class Observer:

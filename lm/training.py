@@ -9,7 +9,6 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,74 +20,25 @@ from minigrad import (
     Tensor,
     detect_anomaly,
     keep_freed_memory,
-    no_grad,
     random,
 )
 from minigrad.backend import Array, array_module, floats, to_host
-from minigrad.optim import SGD, Optimizer, clip_grad_norm_
+from minigrad.optim import SGD, Optimizer
 
 from .arguments import Every
-from .batches import batchify, count_batches, get_batch
+from .batches import columns, count_batches, get_batch
 from .checkpoint import Checkpoint, is_checkpoint, save_checkpoint
 from .console import UserError
 from .corpus import Corpus
-from .model import Hidden, RNNModel, repackage_hidden
+from .model import RNNModel
 from .progress import EpochEnd, Observer, Report
 from .saving import Saver
 from .settings import EVAL_BATCH_SIZE, Settings
+from .steps import evaluate, train_step
 from .stopping import StopRequest
 from .versions import versions
 
 FIRST_REPORT = 5.0  # seconds after which a person is told something, however long the interval
-
-
-def train_step(
-    model: RNNModel,
-    optimizer: Optimizer,
-    data: np.ndarray,
-    target: np.ndarray,
-    hidden: Hidden,
-    clip: float,
-) -> tuple[Tensor, Array, Hidden]:
-    """One chunk: returns its loss, the gradient's norm before clipping, and the state after it."""
-    hidden = repackage_hidden(hidden)  # here BPTT is truncated
-    optimizer.zero_grad()
-    loss, hidden = model.loss(data, target, hidden)
-    loss.backward()
-    norm = clip_grad_norm_(optimizer.params, clip)
-    optimizer.step()
-    return loss.detach(), norm, repackage_hidden(hidden)
-
-
-@no_grad()
-def evaluate(
-    model: RNNModel,
-    source: np.ndarray,
-    bptt: int,
-    *,
-    progress: Callable[[int, int, int], None] | None = None,
-) -> float:
-    """The exact mean loss in nats per predicted word over `source` (rows, B).
-
-    Each chunk counts by its words and the state is carried across chunks, so that `bptt`, which
-    only sets how much is computed at a time, does not change the result. Dropout is off.
-    `progress` is called after each chunk, with how many are done, how many there are, and the
-    words so far.
-    """
-    was_training = model.training
-    model.eval()
-    hidden = model.init_hidden(source.shape[1])
-    total, words = 0.0, 0
-    batches = count_batches(source, bptt)
-    for batch in range(batches):
-        data, target = get_batch(source, batch * bptt, bptt)
-        loss, hidden = model.loss(data, target, hidden)
-        total = total + loss.data * np.float64(target.size)
-        words += target.size
-        if progress is not None:
-            progress(batch + 1, batches, words)
-    model.train(was_training)
-    return float(total) / words
 
 
 @dataclass
@@ -454,14 +404,3 @@ class Trainer:
         self.run_id = str(checkpoint.run.get("id", self.run_id))
         self.saver.resume(checkpoint)
         random.set_state(checkpoint.run["random"])
-
-
-def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
-    """The split as columns, at least two rows of them: a word and the one that follows."""
-    if len(ids) < 2 * batch_size:
-        smaller = " or a smaller --batch-size" if split == "train" else ""
-        raise UserError(
-            f"the {split} text has {len(ids)} words, fewer than the {2 * batch_size} that "
-            f"{batch_size} columns need; give more text{smaller}"
-        )
-    return batchify(ids, batch_size)

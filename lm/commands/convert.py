@@ -34,9 +34,9 @@ from ..interchange import (
     write_state_dict,
 )
 from ..model import RNN_TYPES
-from ..progress import perplexity
 from ..settings import build_model, stored
-from ..training import Trainer, evaluate
+from ..steps import evaluate, perplexity
+from ..training import Trainer
 
 
 def main(argv: Sequence[str] | None = None) -> None:

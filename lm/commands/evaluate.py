@@ -8,13 +8,14 @@ import minigrad as mg
 from minigrad.backend import current_backend
 
 from ..arguments import Parser
+from ..batches import columns
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import show
 from ..corpus import SPLITS, Dictionary
 from ..datasets import load_corpus
-from ..progress import perplexity, watch
+from ..progress import watch
 from ..settings import EVAL_BATCH_SIZE, build_model, stored
-from ..training import columns, evaluate
+from ..steps import evaluate, perplexity
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from ..arguments import Parser
 from ..checkpoint import FORMAT, Checkpoint, load_checkpoint, must_fit
 from ..console import show
-from ..progress import perplexity
 from ..settings import Settings, stored
+from ..steps import perplexity
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from lm.batches import batchify
 from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.corpus import Corpus, Dictionary
 from lm.settings import Settings, build_model
-from lm.training import evaluate
+from lm.steps import evaluate
 
 Call = Callable[..., Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -18,7 +18,7 @@ from lm.console import UserError
 from lm.corpus import Corpus, word_language_model_dictionary
 from lm.interchange import describe, matching_corpus, read_state_dict
 from lm.settings import Settings, build_model
-from lm.training import evaluate
+from lm.steps import evaluate
 
 Call = Callable[..., Any]
 

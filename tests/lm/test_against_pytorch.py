@@ -14,7 +14,7 @@ import pytest
 import minigrad as mg
 from lm.batches import batchify, get_batch
 from lm.model import RNN_TYPES, RNNModel
-from lm.training import train_step
+from lm.steps import train_step
 from minigrad.optim import SGD
 
 torch = pytest.importorskip("torch")

@@ -21,7 +21,7 @@ import minigrad as mg
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.model import RNNModel
-from lm.training import train_step
+from lm.steps import train_step
 from minigrad.optim import SGD, Adam, Optimizer
 
 pytestmark = pytest.mark.usefixtures("backend")

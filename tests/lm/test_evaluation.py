@@ -8,7 +8,7 @@ import pytest
 import minigrad as mg
 from lm.batches import batchify, count_batches, get_batch
 from lm.model import RNN_TYPES, RNNModel
-from lm.training import evaluate
+from lm.steps import evaluate
 from minigrad import random
 
 pytestmark = pytest.mark.usefixtures("backend")

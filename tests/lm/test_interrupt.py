@@ -19,7 +19,8 @@ from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
 from lm.progress import Lines
-from lm.training import Trainer, evaluate
+from lm.steps import evaluate
+from lm.training import Trainer
 
 Make = Callable[..., Trainer]
 Watched = Callable[[Trainer], Any]

@@ -14,7 +14,7 @@ import pytest
 
 import minigrad as mg
 from lm.model import RNN_TYPES, RNNModel
-from lm.training import train_step
+from lm.steps import train_step
 from minigrad.optim import SGD
 
 STEPS = 2000
@@ -38,7 +38,7 @@ PROGRAM = f"""if True:
     import minigrad as mg
     from lm.batches import get_batch
     from lm.model import RNNModel
-    from lm.training import train_step
+    from lm.steps import train_step
     from minigrad.optim import SGD
 
     def resident():  # bytes

@@ -10,7 +10,8 @@ import pytest
 from on_both import assert_allclose, assert_array_equal, host, share_memory
 
 import minigrad as mg
-from lm.model import RNN_TYPES, RNNModel, repackage_hidden
+from lm.model import RNN_TYPES, RNNModel
+from lm.steps import repackage_hidden
 from minigrad import Tensor, nn
 from minigrad import functional as F
 

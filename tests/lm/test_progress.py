@@ -25,9 +25,9 @@ from lm.progress import (
     MetricsFile,
     Report,
     fitted,
-    perplexity,
     watch,
 )
+from lm.steps import perplexity
 
 
 def report(**changes: float) -> Report:

@@ -20,7 +20,8 @@ from lm.corpus import Corpus
 from lm.progress import Lines, Observer
 from lm.saving import Every, best_path_of, latest_path, same_run
 from lm.settings import Settings
-from lm.training import Trainer, train_step
+from lm.steps import train_step
+from lm.training import Trainer
 from minigrad.optim import Adam
 
 pytestmark = pytest.mark.usefixtures("backend")

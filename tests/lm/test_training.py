@@ -22,7 +22,8 @@ from lm.console import UserError
 from lm.corpus import Corpus
 from lm.model import RNN_TYPES, RNNModel
 from lm.progress import Lines, MetricsFile
-from lm.training import Trainer, evaluate, train_step
+from lm.steps import evaluate, train_step
+from lm.training import Trainer
 from minigrad.optim import SGD
 
 pytestmark = pytest.mark.usefixtures("backend")
