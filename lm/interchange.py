@@ -15,6 +15,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from minigrad.cells import CELLS
+
 from .checkpoint import Checkpoint, is_checkpoint, must_be_written
 from .console import UserError
 from .corpus import Corpus
@@ -23,7 +25,6 @@ from .files import replace_file
 from .settings import Settings
 
 FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
-GATES = {4: "LSTM", 3: "GRU"}  # blocks of rows in weight_hh
 SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and then perhaps saved once
 
 
@@ -78,10 +79,10 @@ def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
 def describe(
     weights: Mapping[str, np.ndarray], path: str | os.PathLike[str], rnn_type: str | None = None
 ) -> Settings:
-    """The settings of the model that has these weights, `path` being where they come from.
+    """The settings of the model with these weights, which were read from `path`.
 
-    Raises UserError if they are not those of word_language_model, or `rnn_type` is needed to
-    tell a tanh RNN from a ReLU one, or it is another.
+    The cell is the one with as many gates. Raises UserError if the weights are not those of
+    word_language_model, if several cells fit and `rnn_type` is None, or if it does not fit.
     """
     try:
         encoder, decoder = (weights[name] for name in SHARED)
@@ -90,17 +91,18 @@ def describe(
         raise UserError(
             f"{path} is not a state_dict of word_language_model's RNNModel ({error})"
         ) from error
-    plain = rnn_type if rnn_type in ("RNN_TANH", "RNN_RELU") else None
-    kind = GATES.get(gate_rows // max(nhid, 1), plain)
-    if kind is None:
-        raise UserError(
-            f"{path} holds an RNN; say --model RNN_TANH or --model RNN_RELU, its weights don't"
-        )
-    if rnn_type not in (None, kind):
-        raise UserError(f"{path} holds a {kind}, not a {rnn_type}; leave --model out")
+    gates = gate_rows // max(nhid, 1)  # blocks of rows
+    kinds = [name for name, cell in CELLS.items() if cell.num_gates == gates]
+    if not kinds:
+        raise UserError(f"{path} holds a recurrent layer of {gates} gates, which no known cell has")
+    if rnn_type is not None and rnn_type not in kinds:
+        raise UserError(f"{path} holds a {' or '.join(kinds)}, not a {rnn_type}; omit --model")
+    if rnn_type is None and len(kinds) > 1:
+        options = " or ".join(f"--model {kind}" for kind in kinds)
+        raise UserError(f"{path} does not say which kind of net it holds; add {options}")
     layers = [name for name in weights if re.fullmatch(r"rnn\.weight_hh_l\d+", name)]
     return Settings(
-        model=kind,
+        model=rnn_type or kinds[0],
         emsize=emsize,
         nhid=nhid,
         nlayers=len(layers),

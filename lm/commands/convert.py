@@ -22,6 +22,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from minigrad.cells import CELLS
+
 from ..arguments import Parser
 from ..checkpoint import is_checkpoint, load_checkpoint, must_fit
 from ..console import UserError, show
@@ -33,7 +35,6 @@ from ..interchange import (
     read_state_dict,
     write_state_dict,
 )
-from ..model import RNN_TYPES
 from ..settings import build_model, stored
 from ..steps import evaluate, perplexity
 from ..training import Trainer
@@ -92,6 +93,6 @@ def parser() -> Parser:
     p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
     p.add_argument("target", type=Path, help="where the other of the two goes")
     p.add_argument("--data", metavar="DIR", help="the text of a state_dict (default Penn Treebank)")
-    p.add_argument("--model", choices=RNN_TYPES, help="needed to tell a tanh RNN from a ReLU one, "
-                   "and no other (default: what the weights' shapes say)")  # fmt: skip
+    p.add_argument("--model", choices=CELLS, help="needed only if several cells have as many "
+                   "gates, as the two RNNs (default: from the weights' shapes)")  # fmt: skip
     return p

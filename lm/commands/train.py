@@ -18,7 +18,7 @@ from ..datasets import corpus_files, load_corpus
 from ..files import same_file
 from ..progress import MetricsFile, watch
 from ..saving import best_path_of
-from ..settings import PRESETS, SETTINGS, Settings, build_model, choose
+from ..settings import PRESETS, Settings, build_model, choose, rules
 from ..training import Trainer
 
 # Options that say nothing of the run itself, and their defaults.
@@ -111,7 +111,7 @@ def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
 
 def parser() -> Parser:
     p = Parser("train", description="Train a word-level language model.")
-    p.add_settings(SETTINGS, Settings())
+    p.add_settings(rules(), Settings())
     p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
     p.add_argument("--log-interval", type=at_least_one, default=NOT_KEPT["log-interval"],
                    help="batches per report")  # fmt: skip

@@ -129,7 +129,7 @@ def test_the_words_of_the_training_text_are_the_default(
     assert checkpoint.vocabulary[-1] == "<unk>"
     assert "zebra" not in checkpoint.vocabulary
     error = call("train_ptb", "--resume", str(path), "--vocabulary=all").error()
-    assert "--vocabulary all contradicts the checkpoint" in error
+    assert "--vocabulary all conflicts with the checkpoint" in error
     del checkpoint.settings["vocabulary"]  # as earlier versions have it
     save_checkpoint(path, checkpoint)
     assert call("train_ptb", "--resume", str(path), "--epochs=1").status == 0

@@ -421,7 +421,7 @@ def test_a_contradiction_with_the_checkpoint_is_refused_by_name(
     error = call("train_ptb", "--resume", str(trained), *option).error()
     named = option[0].replace("_", "-").split("=")[0]
     assert named in error or named == "--preset"
-    assert "contradicts the checkpoint" in error
+    assert "conflicts with the checkpoint" in error
 
 
 def test_saying_the_default_learning_rate_when_a_run_goes_on(

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from lm.model import RNN_TYPES, RNNModel
+from lm.model import RNNModel
 from lm.steps import train_step
+from minigrad.cells import CELLS
 from minigrad.optim import SGD
 
 STEPS = 2000
@@ -115,7 +116,7 @@ def test_memory_is_flat_over_a_whole_run(tmp_path: Path, steps: int) -> None:
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_a_step_leaves_nothing_to_the_garbage_collector(rnn_type: str, bptt: str) -> None:
     mg.manual_seed(0)
     model = RNNModel(rnn_type, 20, 6, 6, 2, dropout=0.2, bptt=bptt)

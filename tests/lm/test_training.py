@@ -20,10 +20,11 @@ from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
-from lm.model import RNN_TYPES, RNNModel
+from lm.model import RNNModel
 from lm.progress import Lines, MetricsFile
 from lm.steps import evaluate, train_step
 from lm.training import Trainer
+from minigrad.cells import CELLS
 from minigrad.optim import SGD
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -222,7 +223,7 @@ def test_the_losses_are_those_of_the_validation_and_test_text(
     assert abs(test_loss - watcher.epochs[0].valid_loss) > 1e-3
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_training_learns(make_trainer: Make, corpus: Corpus, rnn_type: str) -> None:
     shares = np.bincount(corpus.train) / len(corpus.train)
     without_context = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
@@ -275,7 +276,7 @@ def test_the_lines_are_in_word_language_models_form(
 
 
 def test_the_start_line_names_the_cells_own_learning_rate(make_trainer: Make) -> None:
-    for rnn_type in RNN_TYPES:
+    for rnn_type in CELLS:
         trainer = make_trainer(model=rnn_type, lr=None)
         assert f"| lr {trainer.settings.first_lr:g} |" in trainer.summary()
         assert trainer.optimizer.lr == trainer.settings.first_lr
