@@ -22,9 +22,9 @@ from lm.arguments import Parser, at_least_one
 from lm.console import run_command
 from lm.corpus import SPLITS, find_split
 from lm.datasets import load_corpus
-from lm.progress import Lines
+from lm.run.progress import Lines
+from lm.run.trainer import Trainer
 from lm.settings import Settings, build_model
-from lm.training import Trainer
 from minigrad.cells import CELLS
 
 

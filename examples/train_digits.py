@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 if __name__ == "__main__":  # Ctrl-C is one line also during the imports, which take a while
-    from lm.stopping import leave_at_signals
+    from lm.console import leave_at_signals
 
     leave_at_signals()
 

@@ -9,10 +9,10 @@ from .console import UserError
 from .corpus import Corpus, Dictionary
 from .datasets import load_corpus
 from .model import RNNModel
+from .run.trainer import Trainer
 from .sampling import generate
 from .settings import Settings, build_model
 from .steps import evaluate, repackage_hidden, train_step
-from .training import Trainer
 
 __all__ = [
     "Checkpoint",

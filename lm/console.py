@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from .stopping import ignore_signals, leave_at_signals, raise_at_signals
+from .signals import ignore_signals, raise_at_signals
+from .signals import leave_at_signals as leave_at_signals
 
 
 class UserError(Exception):

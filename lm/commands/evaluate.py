@@ -13,7 +13,7 @@ from ..checkpoint import load_checkpoint, must_fit
 from ..console import show
 from ..corpus import SPLITS, Dictionary
 from ..datasets import load_corpus
-from ..progress import watch
+from ..run.progress import watch
 from ..settings import EVAL_BATCH_SIZE, build_model, stored
 from ..steps import evaluate, perplexity
 

@@ -287,13 +287,13 @@ def test_a_model_that_another_run_has_written_over_is_one_line(
     other = tmp_path / "other.safetensors"
     call("train_ptb", *train_options, "--nhid=9", "--save", str(other), "--epochs=1")
 
-    import lm.training
+    import lm.run.trainer
 
     def replaced(*args: Any, **named: Any) -> float:
         (tmp_path / "model.safetensors").write_bytes(other.read_bytes())
         return 1.0
 
-    monkeypatch.setattr(lm.training, "evaluate", replaced)
+    monkeypatch.setattr(lm.run.trainer, "evaluate", replaced)
     options = [*train_options, "--epochs=2"]
     assert "another run has saved to" in call("train_ptb", *options).error()
     with pytest.raises(UserError):

@@ -1,4 +1,4 @@
-"""Training steps of a language model, as `lm.training` takes them."""
+"""Training steps of a language model, as `lm.run.trainer` takes them."""
 
 from __future__ import annotations
 

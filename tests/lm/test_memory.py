@@ -75,10 +75,11 @@ LONG_RUN = """if True:
     from pathlib import Path
     import minigrad as mg
     from lm.corpus import Corpus
-    from lm.progress import MetricsFile, Observer
-    from lm.saving import Every
+    from lm.run.metrics import MetricsFile
+    from lm.run.observer import Observer
+    from lm.arguments import Every
     from lm.settings import Settings, build_model
-    from lm.training import Trainer
+    from lm.run.trainer import Trainer
 
     steps, folder = int(sys.argv[1]), Path(sys.argv[2])
 
