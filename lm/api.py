@@ -1,4 +1,4 @@
-"""What `lm` offers to programs. It is imported when the first of these names is used."""
+"""The public names of `lm`; imported when one of them is first used."""
 
 import minigrad  # noqa: F401  (first, since it sets what NumPy reads when it is imported)
 

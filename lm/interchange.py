@@ -1,10 +1,10 @@
 """Models of PyTorch's word_language_model: their state_dict, saved as safetensors.
 
-The names and shapes of its parameters are ours. What the state_dict does not say, we find out
-from the shapes; the vocabulary, from the text: word_language_model numbers the words of all three
-splits, we those of the training text and `<unk>`, unless a model was trained with the vocabulary
-"all". A text whose validation and test have no new words, and whose training text has `<unk>`, as
-Penn Treebank, gives the same words both ways.
+Its parameters have the names and shapes of ours. The settings follow from the shapes, and the
+vocabulary from the text: word_language_model numbers the words of all three splits, we those of the
+training text and `<unk>`, unless a model was trained with the vocabulary "all". Both give the same
+words if validation and test have no new words and the training text has `<unk>`, as in Penn
+Treebank.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -25,17 +26,17 @@ from .files import replace_file
 from .settings import Settings
 
 FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
-SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and then perhaps saved once
+SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and perhaps saved only once
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file (UserError if there is none, or it can't be read)."""
+    """The arrays of a safetensors file (UserError if it can't be read)."""
     from safetensors import SafetensorError, deserialize
 
     if not os.path.isfile(path):
         raise UserError(f"no file {path}; save the model's state_dict there, as safetensors")
     try:
-        kept = deserialize(_contents(path))  # type: ignore[no-untyped-call]
+        kept = deserialize(Path(path).read_bytes())  # type: ignore[no-untyped-call]
         weights = {name: _array(name, **parts) for name, parts in kept}
     except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -50,7 +51,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def is_state_dict(path: str | os.PathLike[str]) -> bool:
-    """Whether the file at `path` is a state_dict of such a model, and no checkpoint."""
+    """Whether the file at `path` is a state_dict of such a model, and not a checkpoint."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -61,13 +62,8 @@ def is_state_dict(path: str | os.PathLike[str]) -> bool:
     return not names.isdisjoint(SHARED) and not is_checkpoint(path)
 
 
-def _contents(path: str | os.PathLike[str]) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
-    """One array of a safetensors file; NumPy lacks bfloat16, the upper half of a float32."""
+    """One array of a safetensors file, also of bfloat16, which is the upper half of a float32."""
     if dtype == "BF16":
         upper = np.frombuffer(data, np.uint16).astype(np.uint32)
         return (upper << 16).view(np.float32).reshape(shape)
@@ -111,10 +107,10 @@ def describe(
 
 
 def matching_corpus(data: str | None, words: int) -> tuple[Corpus, str]:
-    """The text that `--data` names, with the vocabulary that has so many words, and its name.
+    """The text that `--data` names, with the kind of vocabulary that has `words` words.
 
-    word_language_model's, "all", comes first, ours, "train", second. Raises UserError if neither
-    fits.
+    Returns the corpus and "all", as in word_language_model, or "train", as by default here. Raises
+    UserError if neither fits.
     """
     sizes = []
     for vocabulary in ("all", "train"):
@@ -129,9 +125,9 @@ def matching_corpus(data: str | None, words: int) -> tuple[Corpus, str]:
 
 
 def write_state_dict(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write the weights of a checkpoint as word_language_model names them, tied ones twice.
+    """Write the weights of a checkpoint with word_language_model's names, tied weights twice.
 
-    Raises UserError if they can't be written.
+    Raises UserError if that fails.
     """
     from safetensors.numpy import save
 

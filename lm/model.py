@@ -78,11 +78,9 @@ class RNNModel(nn.Module):
         """The state before the first word: zeros (layers, batch_size, H), for the LSTM a pair."""
         shape = (self.nlayers, batch_size, self.nhid)
         weight = self.decoder.weight.data
-        xp = array_module(weight)
-        states = tuple(
-            Tensor(xp.zeros(shape, weight.dtype)) for _ in range(self.rnn.cell.num_states)
-        )
-        return states if len(states) > 1 else states[0]
+        xp, number = array_module(weight), self.rnn.cell.num_states
+        states = tuple(Tensor(xp.zeros(shape, weight.dtype)) for _ in range(number))
+        return states if number > 1 else states[0]
 
     def features(self, data: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Everything before the decoder: word ids (T, B) to features (T·B, H)."""

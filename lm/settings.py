@@ -94,18 +94,12 @@ def rules() -> dict[str, tuple[Any, str]]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Zaremba et al. 2014, the small LSTM. The paper sums the loss over the 20 steps where ours
-    # is their mean: its learning rate 1 and clip 5 are 20 and 0.25 here.
+    # is their mean, so its learning rate 1 and clip 5 are 20 and 0.25 here.
     "zaremba-small": {
-        "dropout": 0.0,
-        "init_range": 0.1,
-        "bptt": 20,
-        "lr": 20.0,
-        "clip": 0.25,
-        "lr_decay": 2.0,
-        "decay_after": 4,
-        "epochs": 13,
+        "dropout": 0.0, "init_range": 0.1, "bptt": 20, "lr": 20.0, "clip": 0.25, "lr_decay": 2.0,
+        "decay_after": 4, "epochs": 13,
     },
-}
+}  # fmt: skip
 
 # Settings that may change when a run is resumed.
 FREE = ("data", "epochs", "backend")
@@ -164,10 +158,10 @@ def choose(
 ) -> Settings:
     """The settings of a run, resolved.
 
-    `given` overrides `resumed`, which overrides the preset, which overrides the defaults. None
+    `given` overrides the preset, which overrides `resumed`, which overrides the defaults. None
     means unset; names in `given` that are not settings are ignored. Raises UserError for settings
-    that conflict with each other or with the resumed run, and ValueError for invalid settings in
-    that run (see `stored`).
+    that conflict with each other or, unless `FREE`, with `resumed`, and ValueError for invalid
+    settings in `resumed` (see `stored`).
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     wanted = dict(PRESETS[preset]) if preset else {}
@@ -204,8 +198,7 @@ def build_model(settings: Settings, ntoken: int) -> RNNModel:
         dropout_kind=settings.dropout_kind,
     )
     if settings.init_range is not None:
+        bound = settings.init_range
         for parameter in model.parameters():
-            parameter.data[...] = uniform(
-                -settings.init_range, settings.init_range, parameter.shape
-            )
+            parameter.data[...] = uniform(-bound, bound, parameter.shape)
     return model

@@ -1,18 +1,6 @@
 """Carry a language model over from PyTorch's word_language_model, or back.
 
-python examples/convert.py torch.safetensors model.safetensors --data data/ptb
-python examples/convert.py model.safetensors torch.safetensors
-
-The first file determines the direction. The second is a new file, or the state_dict of an earlier
-conversion, which is overwritten. In PyTorch, torch.safetensors is written and read with
-
-    safetensors.torch.save_model(model, "torch.safetensors")
-    model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))
-
-and nothing is ever unpickled. A state_dict has no vocabulary. It is rebuilt from the text, as
-word_language_model does, from the words of all three splits; or, if only that has the right number
-of words, from the training text and <unk>, as training here does. For word_language_model to number
-the words in the same way on any text, train with --vocabulary all.
+examples/convert.py says how to use it.
 """
 
 from __future__ import annotations
@@ -92,9 +80,7 @@ def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | N
 
 
 def parser() -> Parser:
-    p = Parser(
-        "convert", description="Carry a model over from PyTorch's word_language_model, or back."
-    )
+    p = Parser("convert", description="Convert a model of word_language_model's, or to it.")
     p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
     p.add_argument("target", type=Path, help="the file to write, of the other kind")
     p.add_argument("--data", metavar="DIR", help="the text of a state_dict (default Penn Treebank)")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import minigrad as mg
 
-from ..arguments import Every, Parser, at_least_one, called_as, every
+from ..arguments import Parser, at_least_one, called_as, every
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError, warn
 from ..corpus import Dictionary
@@ -42,16 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     corpus = load_corpus(settings.data, dictionary, settings.vocabulary)
     model = build_model(settings, len(corpus.dictionary))
 
-    trainer = Trainer(
-        model,
-        corpus,
-        settings,
-        default_save(args.resume) if args.save is None else args.save,
-        args.log_interval,
-        args.dry_run,
-        args.save_every,
-        args.detect_anomaly,
-    )
+    save = default_save(args.resume) if args.save is None else args.save
+    options = args.log_interval, args.dry_run, args.save_every, args.detect_anomaly
+    trainer = Trainer(model, corpus, settings, save, *options)
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
@@ -81,14 +74,8 @@ def to_continue(args: argparse.Namespace, latest: Path) -> str:
     for option, value in NOT_KEPT.items():
         given = getattr(args, option.replace("-", "_"))
         if given != value:
-            words += [f"--{option}"] if given is True else [f"--{option}", _text(given)]
+            words += [f"--{option}"] if given is True else [f"--{option}", str(given)]
     return shlex.join(words)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Every):
-        return f"{value.seconds / 60:g}m" if value.seconds else str(value.batches)
-    return str(value)
 
 
 def default_save(resumed: str | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 class DivergenceWatch:
-    """Remembers the first `fault`. It ends the run at the next report or save, not at once.
+    """Remembers the first `fault`, which ends the run at the next report or save.
 
     `hint` is further advice for the user.
     """
@@ -29,27 +30,24 @@ class DivergenceWatch:
     def check_steps(
         self, steps: Sequence[tuple[float, float]], position: Position, lr: float
     ) -> None:
-        """Check the loss and the gradient norm of the latest batches."""
+        """Check the losses and gradient norms of the latest batches."""
         for batch, (loss, norm) in enumerate(steps, start=position.batch - len(steps) + 1):
             if self.fault is None and not (math.isfinite(loss) and math.isfinite(norm)):
                 place = where(batch, position.epoch, lr)
                 self.fault = f"the loss is {loss:g} at {place}, gradient norm {norm:g}"
 
-    def check_state(
-        self,
-        model: Mapping[str, np.ndarray],
-        hidden: Mapping[str, np.ndarray],
-        position: Position,
-        lr: float,
-    ) -> None:
-        """Check the weights and the hidden state, which must not be saved if they are broken."""
-        name = not_finite(model) or (not_finite(hidden) and "the hidden state")
-        if self.fault is None and name is not None:
+    def check_arrays(self, arrays: Mapping[str, np.ndarray], position: Position, lr: float) -> None:
+        """Check the arrays of a checkpoint, which must not be saved if they are broken."""
+        if self.fault is None and (name := not_finite(arrays)):
             place = where(position.batch, position.epoch, lr)
             self.fault = f"{name} is not finite after {place}"
 
-    def error(self, fault: str, last_good: object) -> UserError:
-        """What to tell the user; `last_good` is the path of a checkpoint to return to, or None."""
+    def raise_if_found(self, last_good: Path | None) -> None:
+        if self.fault is not None:
+            raise self.error(self.fault, last_good)
+
+    def error(self, fault: str, last_good: Path | None) -> UserError:
+        """The error that ends the run; `last_good` is a checkpoint to return to."""
         saved = f"the last good checkpoint is {last_good}" if last_good else "nothing was saved"
         return UserError(f"{fault}; {saved}; start again with a lower --lr or --clip{self.hint}")
 

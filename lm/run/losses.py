@@ -40,11 +40,6 @@ class Losses:
             self.count += 1
         return steps
 
-    def clear(self) -> None:
-        """Begin the next interval."""
-        self.total, self.count = 0.0, 0
-        self.restart_clock()
-
     @property
     def mean(self) -> float:
         """In nats per word, of the losses that were read."""

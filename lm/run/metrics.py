@@ -70,13 +70,13 @@ class MetricsFile(Observer):
         try:
             headers = _headers(path) if os.path.isfile(path) else {}
             self.file = open(path, "ab")  # noqa: SIM115 (see close)
-            self.length, self.checksum = self._go_on(resumed or {})
+            self.length, self.checksum = self._continue(resumed or {})
         except OSError as error:
             raise UserError(f"can't write the metrics to {path}: {error.strerror}") from error
         if run in headers and headers[run] < self.length:
             self.header = None
 
-    def _go_on(self, resumed: Mapping[str, Any]) -> tuple[int, int]:
+    def _continue(self, resumed: Mapping[str, Any]) -> tuple[int, int]:
         """Cut the file where the resumed run left it, if it is that run's file.
 
         Returns its length in bytes and its checksum.
@@ -96,17 +96,16 @@ class MetricsFile(Observer):
 
     def start(self, text: str) -> None:
         if self.header is not None:
-            self.write({"event": "start", **self.header, "time": time.time()})
+            self.write(event="start", **self.header)
 
-    def write(self, record: dict[str, Any]) -> None:
-        if self.run is not None:
-            record = {"run": self.run, **record}
+    def write(self, **record: Any) -> None:
+        first = {} if self.run is None else {"run": self.run}
+        record = {**first, **record, "time": time.time()}
         # JSON has no infinity and no NaN.
-        known = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v
-            for k, v in record.items()
-        }
-        line = (json.dumps(known) + "\n").encode()
+        for name, value in record.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                record[name] = None
+        line = (json.dumps(record) + "\n").encode()
         try:
             self._append(line)
         except OSError as error:
@@ -114,7 +113,7 @@ class MetricsFile(Observer):
             if not self.written:
                 raise UserError(reason) from error
             if not self.failed:
-                warn(f"{reason}; training goes on, and the next report tries again")
+                warn(f"{reason}; training continues, and the next report tries again")
             self.failed = True
         else:
             self.written, self.failed = True, False
@@ -137,42 +136,27 @@ class MetricsFile(Observer):
 
     def report(self, report: Report) -> None:
         self.write(
-            {
-                "epoch": report.epoch,
-                "batch": report.batch,
-                "lr": report.lr,
-                "loss": report.loss,
-                "perplexity": perplexity(report.loss),
-                "grad_norm": report.grad_norm,
-                "tokens_per_second": report.words / report.seconds,
-                "seconds": report.seconds,
-                "time": time.time(),
-            }
+            epoch=report.epoch,
+            batch=report.batch,
+            lr=report.lr,
+            loss=report.loss,
+            perplexity=perplexity(report.loss),
+            grad_norm=report.grad_norm,
+            tokens_per_second=report.words / report.seconds,
+            seconds=report.seconds,
         )
 
     def epoch_end(self, end: EpochEnd) -> None:
-        self.write(
-            {
-                "epoch": end.epoch,
-                "valid_loss": end.valid_loss,
-                "valid_perplexity": perplexity(end.valid_loss),
-                "seconds": end.seconds,
-                "time": time.time(),
-            }
-        )
+        loss = end.valid_loss
+        ppl = perplexity(loss)
+        self.write(epoch=end.epoch, valid_loss=loss, valid_perplexity=ppl, seconds=end.seconds)
+
+    def end(self, test_loss: float) -> None:
+        self.write(test_loss=test_loss, test_perplexity=perplexity(test_loss))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # write errors were reported before
             self.file.close()
-
-    def end(self, test_loss: float) -> None:
-        self.write(
-            {
-                "test_loss": test_loss,
-                "test_perplexity": perplexity(test_loss),
-                "time": time.time(),
-            }
-        )
 
 
 # Every line of ours, also without `run` as in earlier versions, has a time and one of these names.
@@ -182,10 +166,7 @@ BEGINNINGS = (b'{"run": "', b'{"epoch": ', b'{"test_loss": ')
 
 
 def _headers(path: str | os.PathLike[str]) -> dict[str, int]:
-    """The position in bytes of each run's header in a metrics file (which may be empty).
-
-    Raises UserError if it is a file of another kind.
-    """
+    """The offset of each run's header in a metrics file; UserError if it is another file."""
     headers: dict[str, int] = {}
     place = 0
     with open(path, "rb") as file:

@@ -35,12 +35,7 @@ class Lines(Observer):
     def note(self, text: str) -> None:
         self.write(f"| {text}")
 
-    def command(self, text: str) -> None:
-        """A command to copy: a line of its own, not wrapped."""
-        self.write(f"| {text}")
-
-    def early(self, report: Report) -> None:
-        self.report(report)
+    command = note  # a command to copy is a line that is never wrapped
 
     def evaluating(self, doing: str, batch: int, batches: int, words: int) -> None:
         now = time.monotonic()
@@ -60,6 +55,8 @@ class Lines(Observer):
             f"| lr {report.lr:02.2f} | ms/batch {milliseconds:5.2f} "
             f"| loss {report.loss:5.2f} | ppl {perplexity(report.loss):8.2f}"
         )
+
+    early = report
 
     def epoch_end(self, end: EpochEnd) -> None:
         self.write(RULE)

@@ -58,8 +58,6 @@ class Saver:
         self._error: UserError | None = None  # of the last attempt to save the latest state
         self._restart()
 
-    # ---------------------------------------------------------------- when
-
     def _restart(self) -> None:
         self._batches, self._started = 0, time.monotonic()
 
@@ -70,8 +68,6 @@ class Saver:
         if batches is not None:
             return self._batches >= batches
         return seconds is not None and time.monotonic() - self._started >= seconds
-
-    # ---------------------------------------------------------------- writing
 
     def begin(self) -> None:
         """Before training, write the best model of a resumed run to `best_path`."""
@@ -123,8 +119,6 @@ class Saver:
         if self._error is not None:
             raise self._error
 
-    # ---------------------------------------------------------------- reading
-
     def resume(self, checkpoint: Checkpoint) -> None:
         """Find the best model so far of a run that is resumed from `checkpoint`.
 
@@ -146,7 +140,7 @@ class Saver:
             places = " nor ".join(map(str, paths))
             self._missing = (
                 f"the best model so far, of validation loss {lowest:.2f}, is not at {places}; "
-                "training goes on without it"
+                "training continues without it"
             )
 
     def best_model(self, run: Checkpoint) -> dict[str, np.ndarray]:
@@ -195,7 +189,7 @@ def _loss(checkpoint: Checkpoint) -> float:
 
 
 def _warn(error: UserError) -> None:
-    warn(f"{error}; training goes on, and the next save tries again")
+    warn(f"{error}; training continues, and the next save tries again")
 
 
 def same_run(a: Checkpoint, b: Checkpoint) -> bool:

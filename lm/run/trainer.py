@@ -15,12 +15,12 @@ from minigrad import AnomalyError, detect_anomaly, keep_freed_memory
 from ..arguments import Every
 from ..batches import columns, count_batches, get_batch
 from ..checkpoint import Checkpoint, is_checkpoint
-from ..console import UserError
 from ..corpus import Corpus
 from ..model import RNNModel, as_tuple
 from ..settings import EVAL_BATCH_SIZE, Settings
 from ..steps import evaluate, train_step
 from .divergence import DivergenceWatch, where
+from .losses import Losses
 from .observer import EpochEnd, Observer, Report
 from .saving import Saver
 from .state import RunState
@@ -51,24 +51,18 @@ class Trainer:
     ) -> None:
         self.saver = Saver(Path(best_path), save_every)
         self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
-        self.model = model
-        self.settings = settings = settings.resolved()
+        self.state = RunState(model, settings, corpus.dictionary.idx2word)
+        self.model, self.settings = model, self.state.settings
         self.unknown = corpus.unknown
         self.observers: list[Observer] = []
         self.log_interval = log_interval
         self.detect_anomaly = detect_anomaly
-        self.train_source = columns("train", corpus.train, settings.batch_size)
-        self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)
-        self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)
-        self.epochs = settings.epochs
-        if dry_run:  # one chunk of each split, once
-            self.epochs = 1
-            rows = settings.bptt + 1
-            self.train_source = self.train_source[:rows]
-            self.valid_source = self.valid_source[:rows]
-            self.test_source = self.test_source[:rows]
+        self.epochs = 1 if dry_run else settings.epochs
+        rows = settings.bptt + 1 if dry_run else None  # one chunk, or all
+        self.train_source = columns("train", corpus.train, settings.batch_size)[:rows]
+        self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)[:rows]
+        self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)[:rows]
         self.batches = count_batches(self.train_source, settings.bptt)
-        self.state = RunState(model, settings, corpus.dictionary.idx2word)
         self.divergence = DivergenceWatch(
             "" if detect_anomaly else ", or find the cause with --detect-anomaly"
         )
@@ -82,8 +76,6 @@ class Trainer:
         """
         self.state.restore(checkpoint)
         self.saver.resume(checkpoint)
-
-    # ---------------------------------------------------------------- the loop
 
     def fit(self) -> float:
         """Train to the last epoch, Ctrl-C or SIGTERM; returns the best model's test loss.
@@ -148,7 +140,8 @@ class Trainer:
             )
         except AnomalyError as error:
             place = where(position.batch + 1, position.epoch, state.optimizer.lr)
-            raise self._diverged(f"{error}; at {place}") from error
+            fault = f"{error}; at {place}"
+            raise self.divergence.error(fault, self.saver.last_good) from error
         state.hidden = as_tuple(hidden)
         state.losses.add(loss.data, norm, target.size)
         position.batch += 1
@@ -161,7 +154,8 @@ class Trainer:
         for observer in self.observers:
             observer.epoch_end(EpochEnd(epoch, time.perf_counter() - started, loss))
         if not math.isfinite(loss):
-            raise self._diverged(f"the validation loss is {loss} after epoch {epoch}")
+            fault = f"the validation loss is {loss} after epoch {epoch}"
+            raise self.divergence.error(fault, self.saver.last_good)
         improved = state.position.end_epoch(loss)
         decay = not improved if settings.decay_after is None else epoch >= settings.decay_after
         if decay:
@@ -193,31 +187,21 @@ class Trainer:
 
         return evaluate(self.model, source, self.settings.bptt, progress=tell)
 
-    # ---------------------------------------------------------------- the state so far
-
     def checkpoint(self) -> Checkpoint:
         """The whole run as it is now. Raises UserError if it has diverged."""
         self._read_losses()
         checkpoint = self.state.checkpoint()
         for observer in self.observers:
             checkpoint.run |= observer.state()
+        states = {f"the hidden state {i}": h for i, h in checkpoint.hidden.items()}
         position, lr = self.state.position, self.state.optimizer.lr
-        self.divergence.check_state(checkpoint.model, checkpoint.hidden, position, lr)
-        self._raise_if_diverged()
+        self.divergence.check_arrays({**checkpoint.model, **states}, position, lr)
+        self.divergence.raise_if_found(self.saver.last_good)
         return checkpoint
 
     def _read_losses(self) -> None:
         steps = self.state.losses.read()
         self.divergence.check_steps(steps, self.state.position, self.state.optimizer.lr)
-
-    def _raise_if_diverged(self) -> None:
-        if self.divergence.fault is not None:
-            raise self._diverged(self.divergence.fault)
-
-    def _diverged(self, fault: str) -> UserError:
-        return self.divergence.error(fault, self.saver.last_good)
-
-    # ---------------------------------------------------------------- reports
 
     def _report(self, early: bool = False) -> None:
         """Tell the observers the mean loss; raises UserError if training has diverged.
@@ -239,13 +223,13 @@ class Trainer:
         )
         self._has_reported = True
         if not early:
-            losses.clear()
+            self.state.losses = Losses()
         for observer in self.observers:
             if early:
                 observer.early(report)
             else:
                 observer.report(report)
-        self._raise_if_diverged()
+        self.divergence.raise_if_found(self.saver.last_good)
 
     def _note(self, text: str) -> None:
         for observer in self.observers:

@@ -213,7 +213,7 @@ def test_a_bar_outlives_its_terminal(
         file.close()
     assert faults == []
     assert capsys.readouterr().err == (
-        "warning: can't write to standard output: Input/output error; training goes on\n"
+        "warning: can't write to standard output: Input/output error; training continues\n"
     )
 
 

@@ -190,7 +190,7 @@ def test_without_the_best_model_the_next_is_the_best(
     trainer = make_trainer(epochs=5)
     trainer.best_path.unlink()
     trainer.resume(load_checkpoint(trainer.latest_path))
-    assert capsys.readouterr().err == ""  # until training goes on: it may still be refused
+    assert capsys.readouterr().err == ""  # until training continues: it may still be refused
     trainer.fit()
     for name, weight in given[4].items():
         assert_array_equal(given[-1][name], weight)
@@ -275,7 +275,7 @@ def test_a_best_model_that_cannot_be_taken_over_yet_waits(
     monkeypatch.setattr(lm.run.saving, "save_checkpoint", full_at_first)
     trainer.fit()
     assert tries[:2] == [trainer.best_path] * 2
-    assert capsys.readouterr().err.startswith("warning: the disk is full; training goes on")
+    assert capsys.readouterr().err.startswith("warning: the disk is full; training continues")
     for name, weight in given[0].items():
         assert_array_equal(load_checkpoint(trainer.best_path).model[name], weight)
 
