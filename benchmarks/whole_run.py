@@ -22,10 +22,10 @@ from lm.arguments import Parser, at_least_one
 from lm.console import run_command
 from lm.corpus import SPLITS, find_split
 from lm.datasets import load_corpus
-from lm.model import RNN_TYPES
-from lm.progress import Lines
+from lm.run.progress import Lines
+from lm.run.trainer import Trainer
 from lm.settings import Settings, build_model
-from lm.training import Trainer
+from minigrad.cells import CELLS
 
 
 def ours(args: argparse.Namespace) -> harness.Work:
@@ -64,7 +64,7 @@ def main() -> None:
     p = Parser(description="Time a whole training run.")
     p.add_argument("--data", required=True, metavar="DIR", help="train.txt, valid.txt, test.txt")
     p.add_argument("--against", choices=["torch"], help="take turns with PyTorch's CPU build")
-    p.add_argument("--model", choices=RNN_TYPES, default="LSTM")
+    p.add_argument("--model", choices=CELLS, default="LSTM")
     p.add_argument("--tied", action="store_true")
     p.add_argument("--epochs", type=at_least_one, default=6)
     p.add_argument("--threads", type=at_least_one, default=2, help="of everybody")

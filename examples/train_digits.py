@@ -10,8 +10,8 @@ import argparse
 import math
 from collections.abc import Sequence
 
-if __name__ == "__main__":  # Ctrl-C is one line also during the imports, which take a while
-    from lm.stopping import leave_at_signals
+if __name__ == "__main__":  # Ctrl-C prints one line also during the slow imports
+    from lm.console import leave_at_signals
 
     leave_at_signals()
 
@@ -28,7 +28,7 @@ DROPOUT = {"none": lambda p: [], "standard": lambda p: [nn.Dropout(p)],
            "spatial": lambda p: [nn.Dropout2d(p)]}  # fmt: skip
 
 
-@np.errstate(all="ignore")  # a run that diverges is told in one line, not by NumPy's warnings
+@np.errstate(all="ignore")  # divergence is reported in one line, not by NumPy's warnings
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     mg.use(args.backend)
@@ -71,7 +71,7 @@ def network(dropout: str, p: float, batch_norm: bool) -> nn.Sequential:
 
 
 def digits(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """1,797 images of 8 by 8 pixels from 0 to 1 and their labels, a fifth of them for the test."""
+    """1,797 images of 8 by 8 pixels from 0 to 1 and their labels; a fifth is for the test."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -85,7 +85,7 @@ def digits(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
-    """The order in pieces of `size`; a last piece of one joins the one before.
+    """The order in pieces of `size`; a last piece of one image is added to the piece before.
 
     Batch norm can't train on one value per channel.
     """
@@ -97,7 +97,7 @@ def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
 
 @mg.no_grad()
 def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
-    """The share of images whose largest logit is that of their label."""
+    """The fraction of images whose label has the largest logit."""
     model.eval()
     predicted = model(mg.tensor(images)).numpy().argmax(axis=1)
     return float((predicted == labels).mean())
@@ -116,8 +116,8 @@ def parser() -> Parser:
     )
     p.add_argument("--batch-size", type=at_least_one, default=64, help="images per step")
     p.add_argument("--epochs", type=at_least_one, default=40, help="passes over the images")
-    p.add_argument("--lr", type=positive, default=3e-3, help="learning rate of Adam to begin with")
-    p.add_argument("--seed", type=whole, default=1, help="of the split and all random draws")
+    p.add_argument("--lr", type=positive, default=3e-3, help="initial learning rate of Adam")
+    p.add_argument("--seed", type=whole, default=1, help="seed of the split and all random draws")
     p.add_argument(
         "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
     )

@@ -1,4 +1,4 @@
-"""Train a word-level language model, on Penn Treebank unless another text is given.
+"""Train a word-level language model, by default on Penn Treebank.
 
 python examples/train_ptb.py --epochs 6
 python examples/train_ptb.py --preset zaremba-small

@@ -1,14 +1,14 @@
 """lm: word-level language models on minigrad.
 
-What it offers is in api.py and is imported when it is first used, not by `import lm`: a command
-comes through here too, and has to handle Ctrl-C before the imports that take long.
+The public names are in api.py, which is imported when one of them is first used and not by
+`import lm`: the commands import lm too, and must handle Ctrl-C before the slow imports.
 """
 
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# As minigrad sets it, which comes too late where a module of lm is imported that imports NumPy.
+# As minigrad does, which is too late if a module of lm imports NumPy first.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     api = import_module(".api", __name__)
     if name == "__all__" or name in api.__all__:
         return getattr(api, name)
-    if name in globals():  # a module, which api.py has imported
+    if name in globals():  # a module that api.py has imported
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

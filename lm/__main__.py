@@ -10,22 +10,22 @@ COMMANDS = {
     "train": "train a language model",
     "generate": "write text with a trained model",
     "evaluate": "test a trained model on a text",
-    "info": "say what a checkpoint holds",
+    "info": "describe a checkpoint",
     "convert": "carry a model over from PyTorch's word_language_model, or back",
 }
 
 
 def describe(name: str) -> None:
-    """What to do about a first argument that is no command."""
+    """Answer --help, --version and unknown commands."""
     if name in ("-h", "--help"):
         show("usage: python -m lm COMMAND [options]; --help after a command lists its options")
         show(*(f"  {command:10} {meaning}" for command, meaning in COMMANDS.items()))
     elif name == "--version":
-        from minigrad import __version__  # here, since NumPy comes with it
+        from minigrad import __version__  # here, since it imports NumPy
 
         show(f"minigrad-lm {__version__}")
     else:
-        raise UserError(f"no command {name!r}; choose one of {', '.join(COMMANDS)}")
+        raise UserError(f"unknown command {name!r}; choose one of {', '.join(COMMANDS)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `lm` offers to programs. It is imported when the first of these names is used."""
+"""The public names of `lm`; imported when one of them is first used."""
 
 import minigrad  # noqa: F401  (first, since it sets what NumPy reads when it is imported)
 
@@ -8,10 +8,11 @@ from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .console import UserError
 from .corpus import Corpus, Dictionary
 from .datasets import load_corpus
-from .model import RNNModel, repackage_hidden
+from .model import RNNModel
+from .run.trainer import Trainer
 from .sampling import generate
 from .settings import Settings, build_model
-from .training import Trainer, evaluate, train_step
+from .steps import evaluate, repackage_hidden, train_step
 
 __all__ = [
     "Checkpoint",

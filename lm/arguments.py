@@ -1,4 +1,4 @@
-"""What the commands share: their parser, and what may stand behind an option."""
+"""The parser of the commands, and the types of their options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .console import printable
 
 
 def called_as(command: str | None = None) -> list[str]:
-    """The words with which a person runs this command again: an example's file, or -m lm."""
+    """The words that run this command again: an example's file, or `python -m lm`."""
     program = sys.argv[0]
     if command is not None and os.path.basename(program) == "__main__.py":
         return ["python", "-m", "lm", command]
@@ -22,7 +22,7 @@ def called_as(command: str | None = None) -> list[str]:
 
 
 class Help(argparse.HelpFormatter):
-    """Says of each option what it is if it is not given."""
+    """Adds the default to the help of each option."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
@@ -36,9 +36,9 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of `python -m lm COMMAND`, or of a program of its own.
+    """The parser of `python -m lm COMMAND`, or of another program.
 
-    Its errors are one line, it takes `--batch_size` too, and `--help` names every default.
+    Errors are one line, `--batch_size` means `--batch-size`, and `--help` shows every default.
     """
 
     def __init__(self, command: str | None = None, **options: Any) -> None:
@@ -50,11 +50,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, printable(f"error: {message}; --help lists the options") + "\n")
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """The arguments of the command line, underscores in options taken as hyphens."""
+        """The arguments of the command line; underscores in options are read as hyphens."""
         return self.parse_args([_hyphens(a) for a in (sys.argv[1:] if argv is None else argv)])
 
     def add_settings(self, settings: Mapping[str, tuple[Any, str]], defaults: object) -> None:
-        """An option for each name: (type or choices, meaning). Not given, its value is None."""
+        """Add an option for each name: (type or choices, meaning). None means unset."""
         for name, (kind, meaning) in settings.items():
             default = getattr(defaults, name.replace("-", "_"))
             if kind is bool:
@@ -72,24 +72,25 @@ def _hyphens(argument: str) -> str:
     return option.replace("_", "-") + equals + value
 
 
-def at_least_one(text: str) -> int:
-    """A whole number from 1 on."""
-    return _number(text, int, lambda n: n >= 1, "a whole number of at least 1")
+def _number(text: str, kind: Any, allowed: Callable[[Any], bool], wanted: str) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not allowed(number):
+        raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
+    return number
 
 
-def size(text: str) -> int:
-    """A whole number from 1 to a million: what is larger fits into no memory."""
-    return _number(text, int, lambda n: 1 <= n <= 10**6, "a whole number from 1 to 1,000,000")
+def _whole(low: int, high: float, wanted: str) -> Callable[[str], int]:
+    return lambda text: _number(text, int, lambda n: low <= n <= high, wanted)
 
 
-def layers(text: str) -> int:
-    """A whole number from 1 to a thousand."""
-    return _number(text, int, lambda n: 1 <= n <= 1000, "a whole number from 1 to 1,000")
-
-
-def whole(text: str) -> int:
-    """A whole number from 0 on."""
-    return _number(text, int, lambda n: n >= 0, "a whole number of at least 0")
+# The values of options; each takes the text, and raises ArgumentTypeError.
+whole = _whole(0, math.inf, "a whole number of at least 0")
+at_least_one = _whole(1, math.inf, "a whole number of at least 1")
+layers = _whole(1, 1000, "a whole number from 1 to 1,000")
+size = _whole(1, 10**6, "a whole number from 1 to 1,000,000")  # more would not fit into memory
 
 
 def positive(text: str) -> float:
@@ -104,10 +105,14 @@ def probability(text: str) -> float:
 
 @dataclass(frozen=True)
 class Every:
-    """How often something is done: after some batches, or seconds."""
+    """How often something is done: every so many batches, or seconds."""
 
     batches: int | None = None
     seconds: float | None = None
+
+    def __str__(self) -> str:
+        """As `every` reads it."""
+        return f"{self.seconds / 60:g}m" if self.seconds else str(self.batches)
 
 
 def every(text: str) -> Every:
@@ -115,14 +120,4 @@ def every(text: str) -> Every:
     wanted = "a number of batches, as in 500, or of minutes, as in 10m"
     if text.endswith("m"):
         return Every(seconds=60 * _number(text[:-1], float, lambda x: 0 < x < math.inf, wanted))
-    return Every(batches=_number(text, int, lambda n: n >= 1, wanted))
-
-
-def _number(text: str, kind: Any, allowed: Callable[[Any], bool], wanted: str) -> Any:
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
-    if number is None or not allowed(number):
-        raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
-    return number
+    return Every(batches=_whole(1, math.inf, wanted)(text))

@@ -1,12 +1,10 @@
-"""The built-in corpus: the documentation that every Python carries, as a text to learn from.
+"""The built-in corpus: the documentation that comes with Python, as a text to learn from.
 
 The language reference behind `help()` (`pydoc_data.topics`) and the docstrings of the standard
-library come to some 200,000 words. Each sentence of prose in them (see prose.py for the rule)
-is a line; one that has come before is left out. Of every twenty blocks of lines, eighteen are
-training text, one is validation and one is test, so that all three are the same kind of
-English. A word that the training text has only once is `<unk>`.
-
-The text is the same every time on the same Python, and differs a little between versions.
+library have about 200,000 words. Each sentence of prose in them (see prose.py) is a line;
+duplicates are left out. Of every twenty blocks of lines, eighteen are training text, one is
+validation and one is test, so that all three are the same kind of English. A word that occurs only
+once in the training text is `<unk>`. The text depends only on the version of Python.
 """
 
 from __future__ import annotations
@@ -22,10 +20,10 @@ from .corpus import UNK, Corpus, Dictionary
 from .prose import sentences
 
 BLOCK = 25  # lines
-MIN_COUNT = 2  # a word that the training text has less often is `<unk>`
+MIN_COUNT = 2  # a word that is rarer in the training text is `<unk>`
 
-# Of the standard library: the modules in its root, and the packages that no distribution leaves
-# out (some lack tkinter, distutils, idlelib or test).
+# Of the standard library: the modules in its root, and the packages that every distribution has
+# (some lack tkinter, distutils, idlelib or test).
 FOLDERS = (
     ".", "asyncio", "collections", "concurrent/futures", "ctypes", "dbm", "email", "http",
     "importlib", "importlib/metadata", "importlib/resources", "json", "logging",
@@ -40,7 +38,7 @@ Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 def builtin_corpus(dictionary: Dictionary | None = None, vocabulary: str = "train") -> Corpus:
     """The documentation of this Python as a corpus; see `Corpus` for the arguments.
 
-    Raises UserError if this Python came without it.
+    Raises UserError if this Python lacks it.
     """
     train, valid, test = divide(documentation())
     counts = Counter(word for line in train for word in line)
@@ -55,7 +53,7 @@ def documentation() -> list[Line]:
 
 
 def divide(lines: list[Line]) -> tuple[list[Line], list[Line], list[Line]]:
-    """Training, validation and test lines, 90, 5 and 5 in the hundred, by blocks in turn."""
+    """Training, validation and test lines: 90%, 5% and 5%, block by block."""
     splits: tuple[list[Line], list[Line], list[Line]] = ([], [], [])
     for number, start in enumerate(range(0, len(lines), BLOCK)):
         split = {18: 1, 19: 2}.get(number % 20, 0)

@@ -1,19 +1,17 @@
-"""A run in one file: weights, optimiser, where training stands, settings and vocabulary.
+"""A run in one file: weights, optimiser, position, settings and vocabulary.
 
-The file is safetensors: arrays, and text metadata in JSON. Loading it runs no code.
+The file is safetensors: arrays, and text metadata in JSON. Loading it executes no code.
 
     model.<name>                  the weights, as state_dict names them
     optimizer.<slot>.<parameter>  the arrays that the optimiser keeps
     hidden.<i>                    the state carried from chunk to chunk
-    vocabulary.utf8               the words one after the other, in UTF-8 (uint8)
+    vocabulary.utf8               all words concatenated, in UTF-8 (uint8)
     vocabulary.offsets            word i is the bytes from offsets[i] to offsets[i + 1] (int64)
     metadata                      format, settings, run, optimizer, sha256
 
-The words are no text, since all texts together must fit into safetensors' header of 100 MB;
-until format 2 they were one, `vocabulary`, and such files are still read.
-
-`sha256` is the sum over the whole file, with zeros in its own place: not a byte can change
-unnoticed.
+The words are arrays, since safetensors limits the metadata to 100 MB; in format 2, which is still
+read, they were the text `vocabulary`. `sha256` is the checksum of the whole file with zeros in its
+own place, so that any changed byte is noticed.
 """
 
 from __future__ import annotations
@@ -37,11 +35,11 @@ from .files import replace_file
 
 PROGRAM = "minigrad-lm-"
 FORMAT = PROGRAM + "3"  # raised when what the file holds changes
-OLDER = PROGRAM + "2"  # with the vocabulary as a text
+OLDER = PROGRAM + "2"  # with the vocabulary as text
 TEXTS = {"settings": dict, "run": dict, "optimizer": dict}
 ARRAYS = ("model", "hidden", "optimizer", "vocabulary")
 
-SEAL = b'"sha256":"'  # what stands before the sum; inside the texts a quotation mark is escaped
+SEAL = b'"sha256":"'  # before the checksum; unique, since quotation marks in the texts are escaped
 UNSEALED = "0" * 64
 
 
@@ -59,9 +57,9 @@ class Checkpoint:
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the file at `path` is at every moment the old one or the new one.
+    """Write a checkpoint; at every moment the file at `path` is either the old or the new one.
 
-    Raises UserError if it can't be written, for whatever reason; what was there stays.
+    Raises UserError if it can't be written; the old file remains.
     """
     with must_be_written(f"the checkpoint {path}"):
         state, kept = _separate(checkpoint.optimizer)
@@ -77,7 +75,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint. Raises UserError if there is none at `path` or it is not one."""
+    """Read a checkpoint. Raises UserError if there is no file, or it is not a valid checkpoint."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -90,8 +88,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     metadata = _metadata(contents, path)
     if not _is_intact(contents):
         raise UserError(
-            f"{path} is damaged: it has changed since it was written (its SHA-256 sum is "
-            "another); go back to another checkpoint"
+            f"{path} is damaged: it has changed since it was written (its SHA-256 sum differs); "
+            "use another checkpoint"
         )
     with must_fit(path):
         try:
@@ -101,7 +99,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         parts: dict[str, Any] = {name: json.loads(metadata[name]) for name in TEXTS}
         for name, kind in TEXTS.items():
             if not isinstance(parts[name], kind):
-                raise TypeError(f"{name} is no {kind.__name__}")
+                raise TypeError(f"{name} is not a {kind.__name__}")
         parts |= {group: _group(arrays, group) for group in ("model", "hidden")}
         parts["optimizer"] = _joined(parts["optimizer"], _group(arrays, "optimizer"))
         if metadata["format"] == OLDER:
@@ -112,7 +110,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether the file at `path` says that it is a checkpoint of this program, of any version."""
+    """Whether the file at `path` claims to be a checkpoint of this program, of any version."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -124,7 +122,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 @contextlib.contextmanager
 def must_be_written(what: str) -> Iterator[None]:
-    """Turn what can go wrong when `what` is put together and written into a UserError."""
+    """Turn errors of assembling and writing `what` into a UserError."""
     from safetensors import SafetensorError
 
     try:
@@ -133,12 +131,12 @@ def must_be_written(what: str) -> Iterator[None]:
         raise UserError(f"can't write {what}: {error.strerror}") from error
     except (SafetensorError, ValueError, TypeError, MemoryError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"can't write {what} ({reason}); what was there before stays") from error
+        raise UserError(f"can't write {what} ({reason}); the old file remains") from error
 
 
 @contextlib.contextmanager
 def must_fit(path: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Turn what goes wrong with the contents of the checkpoint at `path` into a UserError."""
+    """Turn errors caused by the contents of the checkpoint at `path` into a UserError."""
     try:
         yield
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -164,7 +162,7 @@ def sealed(arrays: Mapping[str, Any], texts: Mapping[str, str]) -> bytearray:
 
 
 def _is_intact(contents: bytes) -> bool:
-    """Whether the sum in the file is that of the file."""
+    """Whether the checksum in the file is correct."""
     start = contents.find(SEAL) + len(SEAL)
     end = start + len(UNSEALED)
     whole = memoryview(contents)
@@ -175,9 +173,9 @@ def _is_intact(contents: bytes) -> bool:
 
 
 def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
-    """The metadata of a safetensors file (UserError if it is none, or not of this version).
+    """The metadata of a safetensors file (UserError if it is not a checkpoint of this version).
 
-    The file begins with the length of its header, eight bytes, and the header, in JSON.
+    The file begins with the length of its header in eight bytes, and the header in JSON.
     """
     length = int.from_bytes(contents[:8], "little")
     try:
@@ -186,8 +184,8 @@ def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a checkpoint, or a damaged one; give a file that --save wrote. A model "
-            "of PyTorch's (a pickle, which is never loaded) has to be saved as safetensors there "
-            "and brought here with `python -m lm convert`"
+            "of PyTorch's (a pickle, which is never loaded) must be saved as safetensors there, "
+            "and converted with `python -m lm convert`"
         ) from error
     if (version := str(metadata.get("format"))) not in (FORMAT, OLDER):
         if version.startswith(PROGRAM):
@@ -200,7 +198,7 @@ def _metadata(contents: bytes, path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `group.`, without that."""
+    """The arrays whose names begin with `group.`, without that prefix."""
     prefix = group + "."
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
@@ -209,7 +207,7 @@ def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray
 
 
 def _as_arrays(words: Sequence[str]) -> dict[str, np.ndarray]:
-    """The words one after the other in UTF-8, and where each of them begins and ends."""
+    """The words concatenated in UTF-8, and the offsets where each begins and ends."""
     encoded = [word.encode() for word in words]
     offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum([len(word) for word in encoded], out=offsets[1:])
@@ -217,19 +215,19 @@ def _as_arrays(words: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _words(utf8: np.ndarray, offsets: np.ndarray) -> list[str]:
-    """The words that `_as_arrays` took apart."""
+    """The inverse of `_as_arrays`."""
     if utf8.dtype != np.uint8 or offsets.dtype != np.int64:
-        raise ValueError(f"a vocabulary of {utf8.dtype} and {offsets.dtype}")
+        raise ValueError(f"the vocabulary has dtypes {utf8.dtype} and {offsets.dtype}")
     whole = offsets[:1].tolist() == [0] and offsets[-1] == utf8.size
     if utf8.ndim != 1 or offsets.ndim != 1 or not whole or (np.diff(offsets) < 0).any():
-        raise ValueError("the offsets in the vocabulary are none")
+        raise ValueError("the vocabulary has invalid offsets")
     encoded, ends = utf8.tobytes(), offsets.tolist()
     return [encoded[start:end].decode() for start, end in itertools.pairwise(ends)]
 
 
 def _checked(words: Any) -> list[str]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise TypeError("the vocabulary is no list of words")
+        raise TypeError("the vocabulary is not a list of words")
     if len(set(words)) < len(words):
         raise ValueError("the vocabulary has a word twice")
     return words
@@ -239,7 +237,7 @@ def _checked(words: Any) -> list[str]:
 
 
 def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """An optimiser's state as what JSON can hold, and its arrays under `<slot>.<parameter>`."""
+    """Split an optimiser's state into values for JSON and arrays named `<slot>.<parameter>`."""
     texts: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for slot, value in state.items():
@@ -252,7 +250,7 @@ def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.nd
 
 
 def _joined(texts: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The state that `_separate` took apart."""
+    """The inverse of `_separate`."""
     for name, array in arrays.items():
         slot, _, parameter = name.rpartition(".")
         texts[slot][int(parameter)] = array

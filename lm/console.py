@@ -1,6 +1,6 @@
-"""What the commands share as programs: what they print, how they end, and their one kind of error.
+"""What the commands share as programs: their output, their exit status, and errors for the user.
 
-This is imported before all that takes long, and so imports nothing that does.
+Imported before anything slow, and so imports nothing slow itself.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from .stopping import ignore_signals, leave_at_signals, raise_at_signals
+from .signals import ignore_signals, raise_at_signals
+from .signals import leave_at_signals as leave_at_signals
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the message is one line: what is wrong and what to do."""
+    """A mistake of the user's; the message is one line: what is wrong and what to do."""
 
 
 # -------------------------------------------------------------------- output
 
-# What a terminal would obey, not show: control characters but the line's end, and those that
-# turn the direction of writing. Texts and file names may hold them.
+# What a terminal would act on instead of showing it: control characters except newline, and those
+# that change the direction of writing. Texts and file names may contain them.
 _CONTROL = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -34,21 +35,21 @@ def printable(text: str) -> str:
 
 
 def warn(message: str) -> None:
-    """Tell the person what went wrong without ending, in one line on standard error."""
+    """Print a warning, in one line on standard error."""
     complain(f"warning: {message}")
 
 
 def complain(line: str) -> None:
-    """Print a line on standard error, if it can be written to."""
-    if sys.stderr is not None:  # None where the caller has closed it
-        with contextlib.suppress(OSError):  # which may be on the same full disk
+    """Print a line on standard error, if that is possible."""
+    if sys.stderr is not None:  # None if the caller has closed it
+        with contextlib.suppress(OSError):  # for example on a full disk
             print(printable(line), file=sys.stderr, flush=True)
 
 
 def show(*lines: str, end: str = "\n") -> None:
-    """Print lines on standard output, at once.
+    """Print lines on standard output and flush it.
 
-    Raises UserError if it can't be written to, and BrokenPipeError if the reader has gone.
+    Raises UserError if they can't be written, and BrokenPipeError for a closed pipe.
     """
     try:
         for line in lines:
@@ -62,10 +63,10 @@ def show(*lines: str, end: str = "\n") -> None:
 
 
 class SteadyOutput:
-    """Standard output for who shall go on where it can't be written to.
+    """Standard output for a program that must continue if writing fails.
 
-    On a full disk, or when the terminal was closed, what is written is lost, with one warning.
-    Only a reader who has stopped reading is an error, BrokenPipeError.
+    On a full disk or a closed terminal the text is lost, with one warning. Only a closed pipe is
+    an error, BrokenPipeError.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -87,7 +88,7 @@ class SteadyOutput:
         except OSError as error:
             if not self._failed:
                 self._failed = True
-                warn(f"can't write to standard output: {error.strerror}; training goes on")
+                warn(f"can't write to standard output: {error.strerror}; training continues")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -99,16 +100,16 @@ class SteadyOutput:
 def run_command(main: str | Callable[..., None], *arguments: Any) -> None:
     """Run a command, given by name or as a function, as a program: see `one_line_errors`.
 
-    SIGTERM and the closing of the terminal count as Ctrl-C, from the first moment. A second
-    signal changes nothing, nor does one that comes when all is done. Characters that the
-    terminal can't show are escaped.
+    SIGTERM and the closing of the terminal are treated as Ctrl-C, from the start. A second signal
+    is ignored, and so is one after the end. Characters that the terminal can't show are escaped.
     """
     leave_at_signals()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with one_line_errors():
-        command = _imported(main) if isinstance(main, str) else main
+        module = f"{__package__}.commands.{main}"
+        command = main if callable(main) else importlib.import_module(module).main
         try:
             raise_at_signals()
             command(*arguments)
@@ -116,32 +117,27 @@ def run_command(main: str | Callable[..., None], *arguments: Any) -> None:
             ignore_signals()
 
 
-def _imported(name: str) -> Callable[..., None]:
-    return importlib.import_module(f"{__package__}.commands.{name}").main
-
-
 def _open_closed_streams() -> None:
-    """What is written to a stream that the caller has closed goes nowhere.
+    """Redirect the standard streams that the caller has closed to the null device.
 
-    Otherwise the next file that is opened would get its number, and what others print in it.
+    Otherwise the next opened file would get such a stream's number, and receive its output.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print what the user can mend on standard error and exit with status 2.
+    """Print an error that the user can fix on standard error and exit with status 2.
 
-    That is a UserError, a backend that can't be used, too little memory, an output that can't
-    be written, and Ctrl-C where there is nothing to keep yet (training itself ends well at
-    Ctrl-C). A reader who stops reading, as `head` does, is no error. All else is a fault of ours
-    and goes through.
+    These are UserError, an unavailable backend, too little memory, output that can't be written,
+    and Ctrl-C before there is anything to keep (training itself stops gracefully). A closed pipe,
+    as with `head`, is not an error. All other exceptions are bugs and propagate.
     """
     try:
         yield
@@ -157,15 +153,15 @@ def one_line_errors() -> Iterator[None]:
         reason = " ".join(str(error).split())
         _exit(f"out of memory ({reason}); a smaller model, --batch-size or --bptt needs less")
     except Exception as error:
-        if not _can_be_mended(error):
+        if not _can_be_fixed(error):
             raise
         _exit(" ".join(str(error).splitlines()))
 
 
-def _can_be_mended(error: Exception) -> bool:
+def _can_be_fixed(error: Exception) -> bool:
     if isinstance(error, UserError):
         return True
-    from minigrad import BackendError  # here, since NumPy comes with it
+    from minigrad import BackendError  # here, since it imports NumPy
 
     return isinstance(error, BackendError)
 
@@ -184,5 +180,5 @@ def _flush_or_discard() -> None:
 
 
 def _discard_output() -> None:
-    """What is left to write goes nowhere, or Python would complain again when it exits."""
+    """Discard what is left to write, or Python would report it again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

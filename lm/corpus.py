@@ -1,8 +1,8 @@
 """From text to ids: the dictionary and the three splits of a corpus.
 
-Which words have an id is one of `VOCABULARIES`: by default those of the training text, since the
-other two shall be new to the model; "all" is what PyTorch's word_language_model does, so that
-models move between it and us whatever the text.
+By default the dictionary has the words of the training text, since the other splits should be new
+to the model. The vocabulary "all" has those of all three, as in PyTorch's word_language_model, so
+that models can be exchanged with it on any text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .console import UserError
 
 SPLITS = ("train", "valid", "test")
 EOS = "<eos>"  # ends every line
-UNK = "<unk>"  # stands for every word that the dictionary lacks
+UNK = "<unk>"  # replaces every word that the dictionary lacks
 VOCABULARIES = ("train", "all")
 
 Ids = NDArray[np.int64]
@@ -58,9 +58,9 @@ class Dictionary:
 class Corpus:
     """A text in three splits, `train`, `valid` and `test`, each a 1-d array of int64 word ids.
 
-    The `dictionary` holds, in order of appearance, the words of the training text, and last
-    `<unk>` if they lack it; with the vocabulary "all" the words of the three splits and no more.
-    `unknown` counts for each split the words that `<unk>` stands for.
+    The `dictionary` holds the words of the training text in order of appearance, and `<unk>` at
+    the end if the text lacks it; with the vocabulary "all", just the words of the three splits.
+    `unknown` counts the words of each split that `<unk>` replaces.
     """
 
     dictionary: Dictionary
@@ -77,9 +77,8 @@ class Corpus:
     ) -> None:
         """Read the folder `path`: train.txt, valid.txt and test.txt, or ptb.train.txt and so on.
 
-        The ids are those of `dictionary`, if one is given. Raises UserError for a missing folder
-        or file, one without words, one not in UTF-8, or words that such a dictionary without
-        `<unk>` lacks.
+        The ids are those of `dictionary` if given. Raises UserError for a missing folder or file,
+        one that has no words or is not UTF-8, or words missing from a `dictionary` without `<unk>`.
         """
         folder = Path(path)
         if not os.path.isdir(folder):
@@ -96,7 +95,7 @@ class Corpus:
         dictionary: Dictionary | None = None,
         vocabulary: str = "train",
     ) -> Corpus:
-        """A corpus from three texts in memory, read by the same rules as files."""
+        """A corpus from three texts in memory, by the same rules as for files."""
         corpus = cls.__new__(cls)
         corpus._index(train, valid, test, dictionary, vocabulary)
         return corpus
@@ -111,12 +110,12 @@ class Corpus:
         lacking = {s: [w for w in words[s] if w not in dictionary.word2idx] for s in SPLITS}
         self.unknown = {split: len(lacking[split]) for split in SPLITS}
         if UNK not in dictionary.word2idx:
-            _refuse(word for split in SPLITS for word in lacking[split])
+            _reject(word for split in SPLITS for word in lacking[split])
         self.train, self.valid, self.test = (dictionary.encode(words[s]) for s in SPLITS)
 
 
 def _dictionary(words: Mapping[str, list[str]], vocabulary: str) -> Dictionary:
-    """The words of the training text and `<unk>`, or of all splits: see `VOCABULARIES`."""
+    """The words of the training text and `<unk>`, or of all splits."""
     if vocabulary == "all":
         return Dictionary(word for split in SPLITS for word in dict.fromkeys(words[split]))
     dictionary = Dictionary(dict.fromkeys(words["train"]))
@@ -124,35 +123,27 @@ def _dictionary(words: Mapping[str, list[str]], vocabulary: str) -> Dictionary:
     return dictionary
 
 
-def _refuse(lacking: Iterable[str]) -> None:
-    """Raise UserError with a few of the words that a dictionary lacks, if it lacks any."""
+def _reject(lacking: Iterable[str]) -> None:
+    """Raise UserError with a few of the missing words, if there are any."""
     words = list(dict.fromkeys(lacking))
     if words:
         few = ", ".join(repr(word[:40]) for word in words[:3])
         more = f" and {len(words) - 3} more" if len(words) > 3 else ""
         raise UserError(
             f"the model's vocabulary has no {UNK} and lacks {few}{more}, which the text has; "
-            "give the text that it was made from with --data"
+            "give the text that the model was trained on with --data"
         )
 
 
-def word_language_model_dictionary(path: str | os.PathLike[str]) -> Dictionary:
-    """The words of the three splits in the folder `path`, in order of appearance.
-
-    So PyTorch's word_language_model numbers them. Raises UserError as `Corpus` does.
-    """
-    return Corpus(path, vocabulary="all").dictionary
-
-
 def tokenise(text: str) -> list[str]:
-    """Every line split on white space and ended with `<eos>`, all in one list."""
+    """The words of every line, split on white space, with `<eos>` at the end of each line."""
     if text and not text.endswith("\n"):
         text += "\n"
     return text.replace("\n", f" {EOS} ").split()
 
 
 def find_split(folder: Path, split: str) -> Path | None:
-    """The file that holds `split`, with or without the `ptb.` prefix, or None."""
+    """The file of a split, with or without the `ptb.` prefix, or None."""
     candidates = (folder / f"{split}.txt", folder / f"ptb.{split}.txt")
     return next((file for file in candidates if os.path.isfile(file)), None)
 

@@ -1,4 +1,4 @@
-"""The corpora that a name is enough for: Penn Treebank and the built-in one."""
+"""Corpora by name: Penn Treebank, which is downloaded, and the built-in one."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def load_corpus(
 ) -> Corpus:
     """The corpus that `--data` names: a folder, "builtin", or None for Penn Treebank.
 
-    Its ids are those of `dictionary`, as of a model that is trained already, or of one made from
-    the text (see `VOCABULARIES`). Raises UserError if it cannot be had.
+    See `Corpus` for `dictionary` and `vocabulary`. Raises UserError if the text is not available.
     """
     if data == "builtin":
         return builtin_corpus(dictionary, vocabulary)
@@ -34,7 +33,7 @@ def load_corpus(
 
 
 def corpus_files(data: str | PathLike[str] | None = None) -> list[Path]:
-    """The files that `load_corpus(data)` reads the text from, as far as they are there."""
+    """The existing files that `load_corpus(data)` reads."""
     if data == "builtin":
         return []
     folder = Path("data/ptb" if data is None else data)
@@ -44,11 +43,11 @@ def corpus_files(data: str | PathLike[str] | None = None) -> list[Path]:
 def penn_treebank(
     folder: str | PathLike[str] = "data/ptb", base_url: str = PTB_URL, progress: bool = True
 ) -> Path:
-    """The folder that holds Penn Treebank, each split downloaded if it is not there yet.
+    """The folder of Penn Treebank; splits that are missing are downloaded.
 
-    Files that are there already are taken as they are. Raises UserError if a download fails.
+    Existing files are used as they are. Raises UserError if a download fails.
     """
-    from .download import DownloadError, download  # here: HTTP takes long to import
+    from .download import DownloadError, download  # here: HTTP is slow to import
 
     folder = Path(folder)
     for split, sha256 in PTB_SHA256.items():

@@ -1,4 +1,4 @@
-"""One file over HTTP, whole and verified, or not at all."""
+"""Download a file over HTTP, completely and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from urllib.request import urlopen
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30.0  # seconds without an answer
-DEADLINE = 600.0  # seconds in all: a byte now and then would never time out
+DEADLINE = 600.0  # seconds in total: a slow trickle of bytes would never time out
 
 
 class DownloadError(Exception):
-    """The file could not be had; the message is one line: the reason."""
+    """The download failed; the message is one line: the reason."""
 
 
 def download(
     url: str, folder: Path, name: str, sha256: str, max_bytes: int, progress: bool = True
 ) -> None:
-    """Fetch `url` into the file `name` in `folder`, once its SHA-256 sum has been verified.
+    """Download `url` to the file `name` in `folder`, and verify its SHA-256 sum first.
 
-    The folder is made if need be, and nothing is written outside it: `name` may not lead out,
-    and a link in its place is replaced, not followed. `progress` draws a bar on standard error
-    if that is a terminal. Raises DownloadError if the file cannot be fetched or written, takes
-    longer than `DEADLINE`, is larger than `max_bytes`, or has another sum.
+    The folder is created if necessary, and nothing is written outside it: `name` must be a plain
+    name, and a link in its place is replaced, not followed. `progress` draws a bar on standard
+    error if that is a terminal. Raises DownloadError if the file cannot be fetched or written,
+    takes longer than `DEADLINE`, is larger than `max_bytes`, or has a different sum.
     """
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise DownloadError(f"{name!r} is not the name of a file in {folder}")
-    # In the same folder, so that the rename is atomic; a name that nobody else has.
+    # In the same folder, so that the rename is atomic; with a unique name.
     part = folder / f".{name}.{secrets.token_hex(8)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def download(
 
 
 def _fetch(url: str, part: Path, max_bytes: int, progress: bool) -> str:
-    """Write what `url` gives to `part`; the SHA-256 sum of it, in hexadecimal digits."""
+    """Download `url` to `part`; returns its SHA-256 sum in hexadecimal digits."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
@@ -62,7 +62,7 @@ def _fetch(url: str, part: Path, max_bytes: int, progress: bool) -> str:
     ):
         size = response.length  # None if the server does not say
         task = bar.add_task(url, total=size)
-        while chunk := response.read1(CHUNK):  # what there is, without waiting for a whole chunk
+        while chunk := response.read1(CHUNK):  # what has arrived, without waiting for more
             received += len(chunk)
             if time.monotonic() - started > DEADLINE:
                 raise DownloadError(f"not done after {DEADLINE:g} seconds")

@@ -1,4 +1,4 @@
-"""Writing a file so that it is at every moment the old one or the new one, and whole."""
+"""Write a file so that at every moment it is either the old or the new one, and complete."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import secrets
 import time
 from pathlib import Path
 
-LEFT_BEHIND = 3600.0  # seconds after which a temporary file is that of a run that was killed
+LEFT_BEHIND = 3600.0  # seconds after which a temporary file is assumed to be of a killed run
 
 
 def replace_file(path: str | os.PathLike[str], contents: bytes | bytearray) -> None:
-    """Put `contents` at `path`, on disk when this returns.
+    """Write `contents` to `path`; they are on disk when this returns.
 
-    They are written to a temporary file, flushed and renamed. Whatever happens on the way, to
-    this process or to the machine, `path` keeps what it had. Temporary files that a kill left
-    there are removed an hour later. Raises OSError, also for what is no file, as a device.
+    They are written to a temporary file, flushed and renamed. If the process or the machine fails,
+    `path` keeps its old contents. Temporary files of killed runs are removed after an hour. Raises
+    OSError, also if `path` is not a regular file but, for example, a device.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
+    path = Path(os.path.realpath(path))  # keep a link
     if path.exists() and not path.is_file():
-        raise OSError(None, "it is there and is not a file")
+        raise OSError(None, "it exists and is not a file")
     temporary = _temporary(path)
     try:
         with open(temporary, "xb") as file:
@@ -37,30 +37,30 @@ def replace_file(path: str | os.PathLike[str], contents: bytes | bytearray) -> N
 
 
 def try_to_write(path: Path) -> None:
-    """Raise OSError if `replace_file` could not even begin to write to `path`."""
+    """Raise OSError if `replace_file` could not create its temporary file for `path`."""
     temporary = _temporary(Path(os.path.realpath(path)))
     temporary.touch(exist_ok=False)
     temporary.unlink()
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to one file, also through links, and also before it exists."""
+    """Whether two paths lead to the same file, also through links or before it exists."""
     try:
         return os.path.samefile(a, b)
-    except (OSError, ValueError):  # one of them is not there
+    except (OSError, ValueError):  # one of them does not exist
         return os.path.realpath(a) == os.path.realpath(b)
 
 
 def _temporary(path: Path) -> Path:
-    """A file beside the other, since only within one file system a rename is atomic.
+    """A file in the same folder, since a rename is atomic only within a file system.
 
-    Its name is drawn, so that no two runs, nor two threads of one, ever write to the same.
+    Its name is random, so that two runs or threads never write to the same file.
     """
     return path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _flush_folder(folder: Path) -> None:
-    """Put the rename itself on disk, where the system can (Windows can't open a folder)."""
+    """Flush the rename itself to disk, where possible (Windows can't open a folder)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

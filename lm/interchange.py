@@ -1,10 +1,10 @@
 """Models of PyTorch's word_language_model: their state_dict, saved as safetensors.
 
-The names and shapes of its parameters are ours. What the state_dict does not say, we find out
-from the shapes; the vocabulary, from the text: word_language_model numbers the words of all three
-splits, we those of the training text and `<unk>`, unless a model was trained with the vocabulary
-"all". A text whose validation and test have no new words, and whose training text has `<unk>`, as
-Penn Treebank, gives the same words both ways.
+Its parameters have the names and shapes of ours. The settings follow from the shapes, and the
+vocabulary from the text: word_language_model numbers the words of all three splits, we those of the
+training text and `<unk>`, unless a model was trained with the vocabulary "all". Both give the same
+words if validation and test have no new words and the training text has `<unk>`, as in Penn
+Treebank.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+
+from minigrad.cells import CELLS
 
 from .checkpoint import Checkpoint, is_checkpoint, must_be_written
 from .console import UserError
@@ -23,18 +26,17 @@ from .files import replace_file
 from .settings import Settings
 
 FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
-GATES = {4: "LSTM", 3: "GRU"}  # blocks of rows in weight_hh
-SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and then perhaps saved once
+SHARED = ("encoder.weight", "decoder.weight")  # one matrix if tied, and perhaps saved only once
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file (UserError if there is none, or it can't be read)."""
+    """The arrays of a safetensors file (UserError if it can't be read)."""
     from safetensors import SafetensorError, deserialize
 
     if not os.path.isfile(path):
         raise UserError(f"no file {path}; save the model's state_dict there, as safetensors")
     try:
-        kept = deserialize(_contents(path))  # type: ignore[no-untyped-call]
+        kept = deserialize(Path(path).read_bytes())  # type: ignore[no-untyped-call]
         weights = {name: _array(name, **parts) for name, parts in kept}
     except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -49,7 +51,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def is_state_dict(path: str | os.PathLike[str]) -> bool:
-    """Whether the file at `path` is a state_dict of such a model, and no checkpoint."""
+    """Whether the file at `path` is a state_dict of such a model, and not a checkpoint."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -60,13 +62,8 @@ def is_state_dict(path: str | os.PathLike[str]) -> bool:
     return not names.isdisjoint(SHARED) and not is_checkpoint(path)
 
 
-def _contents(path: str | os.PathLike[str]) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
-    """One array of a safetensors file; NumPy lacks bfloat16, the upper half of a float32."""
+    """One array of a safetensors file, also of bfloat16, which is the upper half of a float32."""
     if dtype == "BF16":
         upper = np.frombuffer(data, np.uint16).astype(np.uint32)
         return (upper << 16).view(np.float32).reshape(shape)
@@ -78,10 +75,10 @@ def _array(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
 def describe(
     weights: Mapping[str, np.ndarray], path: str | os.PathLike[str], rnn_type: str | None = None
 ) -> Settings:
-    """The settings of the model that has these weights, `path` being where they come from.
+    """The settings of the model with these weights, which were read from `path`.
 
-    Raises UserError if they are not those of word_language_model, or `rnn_type` is needed to
-    tell a tanh RNN from a ReLU one, or it is another.
+    The cell is the one with as many gates. Raises UserError if the weights are not those of
+    word_language_model, if several cells fit and `rnn_type` is None, or if it does not fit.
     """
     try:
         encoder, decoder = (weights[name] for name in SHARED)
@@ -90,17 +87,18 @@ def describe(
         raise UserError(
             f"{path} is not a state_dict of word_language_model's RNNModel ({error})"
         ) from error
-    plain = rnn_type if rnn_type in ("RNN_TANH", "RNN_RELU") else None
-    kind = GATES.get(gate_rows // max(nhid, 1), plain)
-    if kind is None:
-        raise UserError(
-            f"{path} holds an RNN; say --model RNN_TANH or --model RNN_RELU, its weights don't"
-        )
-    if rnn_type not in (None, kind):
-        raise UserError(f"{path} holds a {kind}, not a {rnn_type}; leave --model out")
+    gates = gate_rows // max(nhid, 1)  # blocks of rows
+    kinds = [name for name, cell in CELLS.items() if cell.num_gates == gates]
+    if not kinds:
+        raise UserError(f"{path} holds a recurrent layer of {gates} gates, which no known cell has")
+    if rnn_type is not None and rnn_type not in kinds:
+        raise UserError(f"{path} holds a {' or '.join(kinds)}, not a {rnn_type}; omit --model")
+    if rnn_type is None and len(kinds) > 1:
+        options = " or ".join(f"--model {kind}" for kind in kinds)
+        raise UserError(f"{path} does not say which kind of net it holds; add {options}")
     layers = [name for name in weights if re.fullmatch(r"rnn\.weight_hh_l\d+", name)]
     return Settings(
-        model=kind,
+        model=rnn_type or kinds[0],
         emsize=emsize,
         nhid=nhid,
         nlayers=len(layers),
@@ -109,10 +107,10 @@ def describe(
 
 
 def matching_corpus(data: str | None, words: int) -> tuple[Corpus, str]:
-    """The text that `--data` names, with the vocabulary that has so many words, and its name.
+    """The text that `--data` names, with the kind of vocabulary that has `words` words.
 
-    word_language_model's, "all", comes first, ours, "train", second. Raises UserError if neither
-    fits.
+    Returns the corpus and "all", as in word_language_model, or "train", as by default here. Raises
+    UserError if neither fits.
     """
     sizes = []
     for vocabulary in ("all", "train"):
@@ -127,9 +125,9 @@ def matching_corpus(data: str | None, words: int) -> tuple[Corpus, str]:
 
 
 def write_state_dict(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write the weights of a checkpoint as word_language_model names them, tied ones twice.
+    """Write the weights of a checkpoint with word_language_model's names, tied weights twice.
 
-    Raises UserError if they can't be written.
+    Raises UserError if that fails.
     """
     from safetensors.numpy import save
 

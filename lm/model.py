@@ -9,17 +9,16 @@ import numpy as np
 from minigrad import Tensor, nn
 from minigrad import functional as F
 from minigrad.backend import array_module
+from minigrad.cells import CELLS
 from minigrad.random import uniform
 
-Hidden = Any  # a Tensor (layers, B, H), for the LSTM a pair of them
-
-RNN_TYPES = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
+Hidden = Any  # a Tensor (layers, B, H), or for a cell with several states, as the LSTM, a tuple
 
 
 class RNNModel(nn.Module):
     """Predicts each word of a text from those before it.
 
-    rnn_type   LSTM, GRU, RNN_TANH or RNN_RELU
+    rnn_type   name of the cell in `minigrad.cells.CELLS`: LSTM, GRU, RNN_TANH, RNN_RELU
     ntoken     words in the vocabulary, V
     ninp       size of a word's vector
     nhid       hidden units per layer, H
@@ -46,11 +45,11 @@ class RNNModel(nn.Module):
         bptt: str = "manual",
         dropout_kind: str = "standard",
     ) -> None:
-        if rnn_type not in RNN_TYPES:
-            raise ValueError(f"the model is one of {', '.join(RNN_TYPES)}, not {rnn_type!r}")
+        if rnn_type not in CELLS:
+            raise ValueError(f"the model must be one of {', '.join(CELLS)}, not {rnn_type!r}")
         if min(ntoken, ninp, nhid, nlayers) < 1:
             raise ValueError(
-                f"sizes of at least 1, not ntoken={ntoken}, ninp={ninp}, nhid={nhid}, "
+                f"sizes must be at least 1, not ntoken={ntoken}, ninp={ninp}, nhid={nhid}, "
                 f"nlayers={nlayers}"
             )
         if tie_weights and ninp != nhid:
@@ -58,9 +57,10 @@ class RNNModel(nn.Module):
         self.nlayers = nlayers
         self.nhid = nhid
         self.encoder = nn.Embedding(ntoken, ninp)
-        self.rnn = _recurrent_stack(
-            rnn_type, ninp, nhid, nlayers, dropout=dropout, bptt=bptt, dropout_kind=dropout_kind
-        )
+        self.rnn = nn.Recurrent(
+            CELLS[rnn_type], ninp, nhid, nlayers, dropout=dropout, bptt=bptt,
+            dropout_kind=dropout_kind,
+        )  # fmt: skip
         self.drop = nn.Dropout(dropout, shared=self.rnn.dropout_shared)
         self.decoder = nn.Linear(nhid, ntoken)
         if tie_weights:
@@ -78,11 +78,9 @@ class RNNModel(nn.Module):
         """The state before the first word: zeros (layers, batch_size, H), for the LSTM a pair."""
         shape = (self.nlayers, batch_size, self.nhid)
         weight = self.decoder.weight.data
-        xp = array_module(weight)
-        states = tuple(
-            Tensor(xp.zeros(shape, weight.dtype)) for _ in range(self.rnn.cell.num_states)
-        )
-        return states if len(states) > 1 else states[0]
+        xp, number = array_module(weight), self.rnn.cell.num_states
+        states = tuple(Tensor(xp.zeros(shape, weight.dtype)) for _ in range(number))
+        return states if number > 1 else states[0]
 
     def features(self, data: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:
         """Everything before the decoder: word ids (T, B) to features (T·B, H)."""
@@ -103,23 +101,6 @@ class RNNModel(nn.Module):
         return F.linear_cross_entropy(features, decoder.weight, decoder.bias, target), hidden
 
 
-def _recurrent_stack(
-    rnn_type: str, ninp: int, nhid: int, nlayers: int, **options: Any
-) -> nn.RNN | nn.LSTM | nn.GRU:
-    if rnn_type == "LSTM":
-        return nn.LSTM(ninp, nhid, nlayers, **options)
-    if rnn_type == "GRU":
-        return nn.GRU(ninp, nhid, nlayers, **options)
-    return nn.RNN(ninp, nhid, nlayers, rnn_type.removeprefix("RNN_").lower(), **options)
-
-
-def repackage_hidden(hidden: Hidden) -> Hidden:
-    """The same state without its history.
-
-    The text is one sequence of a million steps, of which a chunk sees `bptt`. The state is
-    carried from chunk to chunk; detaching it ends backpropagation at the chunk's first step
-    (truncated BPTT), and frees the last chunk's graph.
-    """
-    if isinstance(hidden, Tensor):
-        return hidden.detach()
-    return tuple(repackage_hidden(h) for h in hidden)
+def as_tuple(hidden: Hidden) -> tuple[Tensor, ...]:
+    """The state as a tuple for every cell: (h,), for the LSTM (h, c). The model takes it too."""
+    return (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)

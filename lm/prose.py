@@ -1,13 +1,13 @@
-"""Running English out of documentation, by rule.
+"""Extract English prose from documentation, by rules.
 
 1. A paragraph is a run of lines of one indentation; a bullet counts as indentation.
-2. Markup goes: quotation marks, asterisks and backquotes around words, reST roles, the
+2. Markup is removed: quotation marks, asterisks and backquotes around words, reST roles, the
    brackets of `name()`, footnote numbers.
-3. A paragraph is cut into sentences. One is kept if it begins with a capital, ends with a full
-   stop, question or exclamation mark, and holds nothing but words, numbers and punctuation.
-   Headings, tables, signatures, grammar, doctests and other code fall through this sieve.
+3. A paragraph is split into sentences. A sentence is kept if it begins with a capital, ends with
+   a full stop, question or exclamation mark, and has only words, numbers and punctuation. This
+   drops headings, tables, signatures, grammar, doctests and other code.
 4. Words are those of the Penn Treebank: lower case, numbers `N`, punctuation apart, and
-   contractions in two, so that `don't` is `do n't` and `it's` is `it 's`.
+   contractions split, so that `don't` is `do n't` and `it's` is `it 's`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-MIN_WORDS = 4  # punctuation included; what is shorter is a label more often than a sentence
+MIN_WORDS = 4  # including punctuation; shorter ones are usually labels
 
 _TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "--", "—": "--"})
 
@@ -27,8 +27,8 @@ _MARKUP = re.compile(
       :[\w:]+:(?=`)                       # the role in :class:`Name`
     | \[\d+\]                             # a footnote
     | \(\)                                # a call
-    | (?<!\w) ["'*`]+ (?=[\w(])           # what opens a quotation or emphasis
-    | (?<=[\w.,;:?!)]) ["'*`]+ (?!\w)     # and what closes it
+    | (?<!\w) ["'*`]+ (?=[\w(])           # the start of a quotation or emphasis
+    | (?<=[\w.,;:?!)]) ["'*`]+ (?!\w)     # and its end
     """,
     re.VERBOSE,
 )
@@ -77,7 +77,7 @@ def _indentation(line: str) -> int | None:
 
 
 def _words(sentence: str) -> list[str]:
-    """The words of a sentence, none if it is not prose."""
+    """The words of a sentence, or none if it is not prose."""
     if not _SENTENCE.fullmatch(sentence) or sentence.count("(") != sentence.count(")"):
         return []
     sentence = _CONTRACTION.sub(" ", sentence)

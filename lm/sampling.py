@@ -1,4 +1,4 @@
-"""Text out of a model."""
+"""Generate text with a model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def generate(
 ) -> Iterator[str]:
     """Sample `words` words, one by one, each given all before it.
 
-    The model first reads `<eos>`, as if a sentence had just ended, and then the prompt. A
-    temperature below 1 favours what is likely, above 1 what is not. Draws from the library's
-    generator (`mg.manual_seed`). Dropout is off meanwhile and no graph is recorded.
+    The model first reads `<eos>`, as after the end of a sentence, and then the prompt. A
+    temperature below 1 favours likely words, above 1 unlikely ones. The draws are from the
+    library's generator (`mg.manual_seed`). Dropout is off and no graph is recorded.
     """
     was_training = model.training
     model.eval()
@@ -43,7 +43,7 @@ def generate(
 
 def _draw(logits: np.ndarray, temperature: float) -> int:
     """An index with probability softmax(logits / temperature)."""
-    with np.errstate(over="ignore"):  # at a tiny temperature all but the largest become -inf
+    with np.errstate(over="ignore"):  # at a tiny temperature all but the largest are -inf
         z = (logits - logits.max()) / np.float64(temperature)
         weights = np.exp(z, dtype=logits.dtype)
     cumulative = weights.cumsum(dtype=np.float64)
@@ -51,7 +51,7 @@ def _draw(logits: np.ndarray, temperature: float) -> int:
 
 
 def pieces(words: Iterable[str]) -> Iterator[str]:
-    """Words as a passage, one by one, each after the space or the lines' ends before it.
+    """The pieces of a passage: each word with the space or line breaks before it.
 
     A line ends at each `<eos>`; the passage begins and ends with a word.
     """
@@ -66,5 +66,5 @@ def pieces(words: Iterable[str]) -> Iterator[str]:
 
 
 def as_text(words: Iterable[str]) -> str:
-    """Words as a passage: a line ends at each `<eos>`."""
+    """Words as one text; see `pieces`."""
     return "".join(pieces(words))

@@ -1,4 +1,4 @@
-"""What decides a run: its settings, what each may be, the presets, and the model they describe."""
+"""The settings of a run: their rules, the presets, and the model that they describe."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minigrad.backend import BACKENDS, current_backend
+from minigrad.cells import CELLS
 from minigrad.nn.recurrent import DROPOUT_KINDS
 from minigrad.random import uniform
 
 from .arguments import at_least_one, layers, positive, probability, size, whole
 from .console import UserError
 from .corpus import VOCABULARIES
-from .model import RNN_TYPES, RNNModel
-
-# The learning rates at which each cell trains with the other defaults. At the LSTM's 20 the
-# ReLU net diverges and the tanh net does not learn.
-DEFAULT_LR = {"LSTM": 20.0, "GRU": 10.0, "RNN_TANH": 3.0, "RNN_RELU": 2.0}
+from .model import RNNModel
 
 EVAL_BATCH_SIZE = 10
 
@@ -30,7 +27,7 @@ class Settings:
 
     data: str | None = None  # a folder, "builtin", or None for Penn Treebank
     vocabulary: str = "train"  # the words of the training text and <unk>, or of all three splits
-    model: str = "LSTM"  # LSTM, GRU, RNN_TANH or RNN_RELU
+    model: str = "LSTM"  # the name of a cell in `minigrad.cells.CELLS`
     emsize: int = 200  # size of a word's vector
     nhid: int = 200  # hidden units per layer
     nlayers: int = 2  # recurrent layers
@@ -38,8 +35,8 @@ class Settings:
     dropout_kind: str = "standard"  # or variational: the same mask at every step of a chunk
     tied: bool = False  # one matrix for embedding and decoder
     init_range: float | None = None  # all weights uniform in ±this; None: as word_language_model
-    lr: float | None = None  # None: the cell's own, DEFAULT_LR
-    lr_decay: float = 4.0  # what the learning rate is divided by
+    lr: float | None = None  # None: the cell's own, `Cell.sgd_lr`
+    lr_decay: float = 4.0  # divisor of the learning rate
     decay_after: int | None = None  # after every epoch from this one; None: when validation stalls
     clip: float = 0.25  # the largest norm of the gradient
     epochs: int = 40
@@ -51,88 +48,85 @@ class Settings:
     @property
     def first_lr(self) -> float:
         """The learning rate that training starts with."""
-        return DEFAULT_LR[self.model] if self.lr is None else self.lr
+        return CELLS[self.model].sgd_lr if self.lr is None else self.lr
 
     def resolved(self) -> Settings:
-        """The same settings, each with the value that it stands for."""
+        """The same settings with defaults that depend on others, as `lr`, filled in."""
         return Settings(**resolved(self.as_dict()))
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-# One line a setting: its name, what it may be, and what it means. The command line and the
-# settings in a checkpoint go by these rules. One that is not given keeps the checkpoint's value,
-# the preset's, or the default.
-SETTINGS = {
-    "data": (str, "folder with train.txt, valid.txt and test.txt, or 'builtin' "
-             "(default Penn Treebank, in data/ptb)"),
-    "vocabulary": (VOCABULARIES, "words of the training text and <unk>, or of all three splits, "
-                   "as word_language_model has it"),
-    "model": (RNN_TYPES, "kind of recurrent net"),
-    "emsize": (size, "size of a word's vector"),
-    "nhid": (size, "hidden units per layer"),
-    "nlayers": (layers, "recurrent layers"),
-    "dropout": (probability, "probability to drop a unit"),
-    "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
-    "tied": (bool, "share one matrix between embedding and decoder"),
-    "init-range": (positive, "draw all weights uniform in ± this (default 0.1 for embedding and "
-                   "decoder, 1/√nhid for the recurrent layers)"),
-    "lr": (positive, "learning rate to start with (default "
-           + ", ".join(f"{lr:g} for {cell}" for cell, lr in DEFAULT_LR.items()) + ")"),
-    "lr-decay": (positive, "what the learning rate is divided by"),
-    "decay-after": (at_least_one, "divide after every epoch from this one on "
-                    "(default: when validation does not improve)"),
-    "clip": (positive, "largest norm of the gradient"),
-    "epochs": (at_least_one, "passes over the text"),
-    "batch-size": (at_least_one, "columns the text is cut into"),
-    "bptt": (at_least_one, "steps per chunk"),
-    "seed": (whole, "of all random draws"),
-    "backend": (BACKENDS, "where the arrays live"),
-}  # fmt: skip
+def rules() -> dict[str, tuple[Any, str]]:
+    """Each setting's name as an option, its type or choices, and its meaning.
+
+    The command line and the settings in a checkpoint follow these rules. Computed when they are
+    needed, since a cell may be registered at any time.
+    """
+    rates = ", ".join(f"{cell.sgd_lr:g} for {name}" for name, cell in CELLS.items())
+    return {
+        "data": (str, "folder with train.txt, valid.txt and test.txt, or 'builtin' "
+                 "(default Penn Treebank, in data/ptb)"),
+        "vocabulary": (VOCABULARIES, "words of the training text and <unk>, or of all three "
+                       "splits, as in word_language_model"),
+        "model": (tuple(CELLS), "kind of recurrent net"),
+        "emsize": (size, "size of a word's vector"),
+        "nhid": (size, "hidden units per layer"),
+        "nlayers": (layers, "recurrent layers"),
+        "dropout": (probability, "probability to drop a unit"),
+        "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
+        "tied": (bool, "share one matrix between embedding and decoder"),
+        "init-range": (positive, "draw all weights uniform in ± this (default 0.1 for embedding "
+                       "and decoder, 1/√nhid for the recurrent layers)"),
+        "lr": (positive, f"initial learning rate (default {rates})"),
+        "lr-decay": (positive, "divisor of the learning rate at each decay"),
+        "decay-after": (at_least_one, "decay after every epoch from this one on "
+                        "(default: when validation does not improve)"),
+        "clip": (positive, "largest norm of the gradient"),
+        "epochs": (at_least_one, "passes over the text"),
+        "batch-size": (at_least_one, "columns the text is cut into"),
+        "bptt": (at_least_one, "steps per chunk"),
+        "seed": (whole, "seed of all random draws"),
+        "backend": (BACKENDS, "where the arrays live"),
+    }  # fmt: skip
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Zaremba et al. 2014, the small LSTM. The paper sums the loss over the 20 steps where ours
-    # is their mean: its learning rate 1 and clip 5 are 20 and 0.25 here.
+    # is their mean, so its learning rate 1 and clip 5 are 20 and 0.25 here.
     "zaremba-small": {
-        "dropout": 0.0,
-        "init_range": 0.1,
-        "bptt": 20,
-        "lr": 20.0,
-        "clip": 0.25,
-        "lr_decay": 2.0,
-        "decay_after": 4,
-        "epochs": 13,
+        "dropout": 0.0, "init_range": 0.1, "bptt": 20, "lr": 20.0, "clip": 0.25, "lr_decay": 2.0,
+        "decay_after": 4, "epochs": 13,
     },
-}
+}  # fmt: skip
 
-# What may change when a run goes on.
+# Settings that may change when a run is resumed.
 FREE = ("data", "epochs", "backend")
 
-# Settings that checkpoints of earlier versions lack, and what they stood for then.
+# Settings that older checkpoints lack, and the values that they imply.
 ADDED: dict[str, Any] = {"vocabulary": "train"}
 
 
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings, each with the value that it stands for."""
+    """The same settings with `lr`, and those that an older checkpoint lacks, filled in."""
     values = {**ADDED, **values}
-    if values.get("lr") is None:
-        values["lr"] = DEFAULT_LR.get(str(values.get("model")))
+    if values.get("lr") is None and (cell := CELLS.get(str(values.get("model")))):
+        values["lr"] = cell.sgd_lr
     return values
 
 
 def stored(values: Mapping[str, Any]) -> Settings:
     """The settings that a checkpoint holds, resolved.
 
-    Raises ValueError where a name is missing or none of ours, or the command line would not
-    accept a value: there may be no such model, or none that fits into memory.
+    Raises ValueError for a missing or unknown name, or a value that the command line would reject:
+    such a model may not exist, or not fit into memory.
     """
     values = resolved(values)
     names = {field.name for field in dataclasses.fields(Settings)}
     if wrong := values.keys() ^ names:
-        raise ValueError(f"no such setting, or one that is missing: {', '.join(sorted(wrong))}")
-    for option, (kind, _) in SETTINGS.items():
+        raise ValueError(f"unknown or missing settings: {', '.join(sorted(wrong))}")
+    for option, (kind, _) in rules().items():
         name = option.replace("-", "_")
         _check(name, values[name], kind)
     settings = Settings(**values)
@@ -162,12 +156,12 @@ def _check(name: str, value: Any, kind: Any) -> None:
 def choose(
     given: Mapping[str, Any], preset: str | None = None, resumed: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The settings of a run: those given, before those resumed, before the preset's, before the
-    defaults. What is None is not given; names that are no setting are passed over. Each comes
-    out with the value that it stands for.
+    """The settings of a run, resolved.
 
-    Raises UserError for settings that contradict each other or the run that is resumed, and
-    ValueError for settings of that run that can't be (see `stored`).
+    `given` overrides the preset, which overrides `resumed`, which overrides the defaults. None
+    means unset; names in `given` that are not settings are ignored. Raises UserError for settings
+    that conflict with each other or, unless `FREE`, with `resumed`, and ValueError for invalid
+    settings in `resumed` (see `stored`).
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     wanted = dict(PRESETS[preset]) if preset else {}
@@ -178,8 +172,8 @@ def choose(
             if name not in FREE and value != (before := run[name]):
                 trained = "without it" if before is None else f"with {before}"
                 raise UserError(
-                    f"--{name.replace('_', '-')} {value} contradicts the checkpoint, which was "
-                    f"trained {trained}; leave it out to go on"
+                    f"--{name.replace('_', '-')} {value} conflicts with the checkpoint, which was "
+                    f"trained {trained}; leave it out to continue"
                 )
         wanted = {**run, **wanted}
     settings = Settings(**wanted).resolved()
@@ -204,8 +198,7 @@ def build_model(settings: Settings, ntoken: int) -> RNNModel:
         dropout_kind=settings.dropout_kind,
     )
     if settings.init_range is not None:
+        bound = settings.init_range
         for parameter in model.parameters():
-            parameter.data[...] = uniform(
-                -settings.init_range, settings.init_range, parameter.shape
-            )
+            parameter.data[...] = uniform(-bound, bound, parameter.shape)
     return model

@@ -1,18 +1,6 @@
 """Carry a language model over from PyTorch's word_language_model, or back.
 
-python examples/convert.py torch.safetensors model.safetensors --data data/ptb
-python examples/convert.py model.safetensors torch.safetensors
-
-Which way is seen from the first file; the second is a new one, or the state_dict of an earlier
-conversion, which is written over. In PyTorch, torch.safetensors is written and read with
-
-    safetensors.torch.save_model(model, "torch.safetensors")
-    model.load_state_dict(safetensors.torch.load_file("torch.safetensors"))
-
-and nothing is ever unpickled. A state_dict has no vocabulary: it is made from the text again, as
-word_language_model does, from the words of all three splits; or, if the number of words fits only
-that, from the training text and <unk>, as training here does. For word_language_model to number
-the words as we do, on any text, train with --vocabulary all.
+examples/convert.py says how to use it.
 """
 
 from __future__ import annotations
@@ -22,8 +10,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from minigrad.cells import CELLS
+
 from ..arguments import Parser
-from ..checkpoint import is_checkpoint, load_checkpoint, must_fit
+from ..batches import columns
+from ..checkpoint import is_checkpoint, load_checkpoint, must_fit, save_checkpoint
 from ..console import UserError, show
 from ..files import same_file
 from ..interchange import (
@@ -33,10 +24,10 @@ from ..interchange import (
     read_state_dict,
     write_state_dict,
 )
-from ..model import RNN_TYPES
-from ..progress import perplexity
-from ..settings import build_model, stored
-from ..training import Trainer, evaluate
+from ..run.divergence import not_finite
+from ..run.state import RunState
+from ..settings import EVAL_BATCH_SIZE, build_model, stored
+from ..steps import evaluate, perplexity
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def keep(source: Path, target: Path, to_pytorch: bool) -> None:
     """Raise UserError if the target is a file that would be lost.
 
-    That is any, but a state_dict that another conversion to PyTorch has made.
+    Only the state_dict of an earlier conversion to PyTorch may be overwritten.
     """
     if same_file(source, target):
         raise UserError(f"{target} is the file {source} that is converted; name another target")
@@ -64,11 +55,11 @@ def keep(source: Path, target: Path, to_pytorch: bool) -> None:
         if is_checkpoint(target):
             raise UserError(f"{target} is a checkpoint, which would be lost; name another target")
         if not (to_pytorch and is_state_dict(target)):
-            raise UserError(f"{target} is there already; name another target, or remove it first")
+            raise UserError(f"{target} exists already; name another target, or remove it first")
 
 
 def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | None) -> None:
-    """Write the checkpoint of a run that begins with these weights, and test them."""
+    """Write the checkpoint of a run that starts with these weights, and test them."""
     weights = read_state_dict(source)
     settings = describe(weights, source, rnn_type)
     corpus, vocabulary = matching_corpus(data, len(weights["encoder.weight"]))
@@ -76,22 +67,23 @@ def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | N
     with must_fit(source):
         model = build_model(settings, len(corpus.dictionary))
         model.load_state_dict(weights)
-    trainer = Trainer(model, corpus, settings, target)
-    trainer.save(target)
-    loss = evaluate(model, trainer.test_source, settings.bptt)
+    if name := not_finite(weights):
+        raise UserError(f"{source} holds values in {name} that are not finite; train it again")
+    test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)
+    state = RunState(model, settings, corpus.dictionary.idx2word)
+    save_checkpoint(target, state.checkpoint())
+    loss = evaluate(model, test_source, settings.bptt)
     show(
-        f"{trainer.summary()}",
+        state.summary(corpus.unknown),
         f"| {target} holds the model | test loss {loss:5.2f} | test ppl {perplexity(loss):8.2f}",
     )
 
 
 def parser() -> Parser:
-    p = Parser(
-        "convert", description="Carry a model over from PyTorch's word_language_model, or back."
-    )
+    p = Parser("convert", description="Convert a model of word_language_model's, or to it.")
     p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
-    p.add_argument("target", type=Path, help="where the other of the two goes")
+    p.add_argument("target", type=Path, help="the file to write, of the other kind")
     p.add_argument("--data", metavar="DIR", help="the text of a state_dict (default Penn Treebank)")
-    p.add_argument("--model", choices=RNN_TYPES, help="needed to tell a tanh RNN from a ReLU one, "
-                   "and no other (default: what the weights' shapes say)")  # fmt: skip
+    p.add_argument("--model", choices=CELLS, help="needed only if several cells have as many "
+                   "gates, as the two RNNs (default: from the weights' shapes)")  # fmt: skip
     return p

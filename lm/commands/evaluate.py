@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import minigrad as mg
 from minigrad.backend import current_backend
 
 from ..arguments import Parser
+from ..batches import columns
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import show
 from ..corpus import SPLITS, Dictionary
 from ..datasets import load_corpus
-from ..progress import perplexity, watch
+from ..run.progress import watch
 from ..settings import EVAL_BATCH_SIZE, build_model, stored
-from ..training import columns, evaluate
+from ..steps import evaluate, perplexity
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,12 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = columns(args.split, getattr(corpus, args.split), EVAL_BATCH_SIZE)
     watcher = watch(epochs=1)
     try:
-        loss = evaluate(
-            model,
-            source,
-            settings.bptt,
-            progress=lambda *done: watcher.evaluating("testing", *done),
-        )
+        tell = partial(watcher.evaluating, "testing")
+        loss = evaluate(model, source, settings.bptt, progress=tell)
     finally:
         watcher.close()
     show(f"| {args.split} loss {loss:5.2f} | {args.split} ppl {perplexity(loss):8.2f}")
@@ -46,7 +44,7 @@ def parser() -> Parser:
     p = Parser("evaluate", description="Test a trained model on a text.")
     p.add_argument("--checkpoint", default="model.safetensors", metavar="FILE", help="the model")
     p.add_argument("--data", metavar="DIR", help="the text: a folder, or 'builtin' "
-                   "(default: what the model was trained on)")  # fmt: skip
+                   "(default: the text that the model was trained on)")  # fmt: skip
     p.add_argument("--split", choices=SPLITS, default="test", help="the part of the text")
     p.add_argument(
         "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"

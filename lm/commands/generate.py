@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with must_fit(args.checkpoint):
         model = build_model(stored(checkpoint.settings), len(dictionary))
         model.load_state_dict(checkpoint.model)
-        dictionary.encode([EOS])  # which every text begins with
+        dictionary.encode([EOS])  # every text begins with it
 
     prompt = args.prompt.split()
     note_unknown(prompt, dictionary)
@@ -42,23 +42,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def note_unknown(prompt: Sequence[str], dictionary: Dictionary) -> None:
-    """Say which words the model can't know; UserError if it can't even read them as `<unk>`."""
+    """Name the unknown words; raises UserError if the vocabulary has no `<unk>` for them."""
     known = dictionary.word2idx
     unknown = [word for word in prompt if word not in known]
     lower = [word.lower() for word in unknown if word.lower() in known]
     hint = f"; the vocabulary has, in lower case: {' '.join(lower)}" if lower else ""
     if unknown and UNK not in known:
         raise UserError(
-            f"not in the vocabulary, which has no {UNK}: {' '.join(unknown)}{hint or '; leave out'}"
+            f"not in the vocabulary, which has no {UNK}: {' '.join(unknown)}{hint or '; omit'}"
         )
     if unknown:
         complain(f"not in the vocabulary, read as {UNK}: {' '.join(unknown)}{hint}")
 
 
 def stream(passage: Iterable[str]) -> None:
-    """Print each piece as soon as it is there, and break lines of the terminal between words.
+    """Print each piece when it is generated, and break the lines of a terminal between words.
 
-    Who presses Ctrl-C has read enough.
+    Ctrl-C ends the text and is not an error.
     """
     width, column = shutil.get_terminal_size().columns, 0
     with contextlib.suppress(KeyboardInterrupt):
@@ -76,9 +76,9 @@ def parser() -> Parser:
     p.add_argument("--checkpoint", default="model.safetensors", metavar="FILE", help="the model")
     p.add_argument("--words", type=at_least_one, default=200, help="how many to write")
     p.add_argument("--temperature", type=positive, default=1.0,
-                   help="below 1 favours the likely words, above 1 the others")  # fmt: skip
+                   help="below 1 favours likely words, above 1 unlikely ones")  # fmt: skip
     p.add_argument("--seed", type=whole, default=1, help="the same seed gives the same text")
-    p.add_argument("--prompt", default="", help="words to begin with")
+    p.add_argument("--prompt", default="", help="words to start with")
     p.add_argument(
         "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
     )

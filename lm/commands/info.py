@@ -1,4 +1,4 @@
-"""Say what a checkpoint holds."""
+"""Describe a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from ..arguments import Parser
 from ..checkpoint import FORMAT, Checkpoint, load_checkpoint, must_fit
 from ..console import show
-from ..progress import perplexity
 from ..settings import Settings, stored
+from ..steps import perplexity
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def about(checkpoint: Checkpoint) -> dict[str, str]:
-    """What a person may want to know of it, by name."""
+    """The facts about a checkpoint, by name."""
     settings = stored(checkpoint.settings)
     position = checkpoint.run["position"]
     return {
@@ -52,7 +52,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _parameters(checkpoint: Checkpoint, settings: Settings) -> int:
-    """How many numbers are trained: a shared matrix counts once."""
+    """The number of trained values; a shared matrix counts once."""
     shared = "decoder.weight" if settings.tied else None
     return sum(w.size for name, w in checkpoint.model.items() if name != shared)
 
@@ -70,16 +70,16 @@ def _loss(loss: float | None) -> str:
 
 
 def _others(settings: Settings) -> dict[str, str]:
-    """The settings that the lines before have not told, as options are called."""
-    told = ("model", "nlayers", "nhid", "emsize", "tied", "epochs", "lr", "data", "vocabulary")
+    """The settings that the other lines do not show, by option name."""
+    shown = ("model", "nlayers", "nhid", "emsize", "tied", "epochs", "lr", "data", "vocabulary")
     return {
         name.replace("_", "-"): str(value)
         for name, value in settings.as_dict().items()
-        if name not in told and value is not None
+        if name not in shown and value is not None
     }
 
 
 def parser() -> Parser:
-    p = Parser("info", description="Say what a checkpoint holds.")
+    p = Parser("info", description="Describe a checkpoint.")
     p.add_argument("file", metavar="FILE", help="the checkpoint")
     return p

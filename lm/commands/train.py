@@ -1,4 +1,4 @@
-"""Train a word-level language model, on Penn Treebank unless another text is given."""
+"""Train a word-level language model, by default on Penn Treebank."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 
 import minigrad as mg
 
-from ..arguments import Every, Parser, at_least_one, called_as, every
+from ..arguments import Parser, at_least_one, called_as, every
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError, warn
 from ..corpus import Dictionary
 from ..datasets import corpus_files, load_corpus
 from ..files import same_file
-from ..progress import MetricsFile, watch
-from ..saving import best_path_of
-from ..settings import PRESETS, SETTINGS, Settings, build_model, choose
-from ..training import Trainer
+from ..run.metrics import MetricsFile, header
+from ..run.progress import watch
+from ..run.saving import best_path_of
+from ..run.trainer import Trainer
+from ..settings import PRESETS, Settings, build_model, choose, rules
 
-# Options that say nothing of the run itself, and their defaults.
+# Options that a checkpoint does not keep, and their defaults.
 NOT_KEPT = {"log-interval": 200, "save-every": None, "metrics": None, "detect-anomaly": False}
 
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     if args.resume is not None and args.dry_run:
         raise UserError(
-            "--dry-run would write over the run that --resume goes on with; leave one out"
+            "--dry-run would overwrite the run that --resume continues; leave one of them out"
         )
     checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
     with must_fit(args.resume):
@@ -41,62 +42,49 @@ def main(argv: Sequence[str] | None = None) -> None:
     corpus = load_corpus(settings.data, dictionary, settings.vocabulary)
     model = build_model(settings, len(corpus.dictionary))
 
-    trainer = Trainer(
-        model,
-        corpus,
-        settings,
-        default_save(args.resume) if args.save is None else args.save,
-        args.log_interval,
-        args.dry_run,
-        args.save_every,
-        args.detect_anomaly,
-    )
+    save = default_save(args.resume) if args.save is None else args.save
+    options = args.log_interval, args.dry_run, args.save_every, args.detect_anomaly
+    trainer = Trainer(model, corpus, settings, save, *options)
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
+    state = trainer.state
     lines = watch(settings.epochs)
     trainer.observers.append(lines)
     keep_apart(args, trainer)
     if args.metrics is not None:
         kept = checkpoint.run.get("metrics") if checkpoint else None
-        metrics = MetricsFile(args.metrics, kept, trainer.run_id, trainer.header())
-        trainer.observers.append(metrics)
+        trainer.observers.append(MetricsFile(args.metrics, kept, state.id, header(state)))
     if unknown := corpus.unknown["train"]:
         warn(
             f"{unknown:,} of the training text's {len(corpus.train):,} words are not in the "
-            "checkpoint's vocabulary and read as <unk>; it is probably another text"
+            "checkpoint's vocabulary and are read as <unk>; it is probably another text"
         )
-    with trainer.stop:  # to the last line, which a second Ctrl-C shall not take away
+    with trainer.stop:  # until the last line, which a second Ctrl-C must not suppress
         trainer.fit()
         if trainer.stop.requested and trainer.unfinished:
-            where = f"stopped {trainer.place()}; the state is in {trainer.latest_path}"
-            lines.note(f"{where}; to go on:")
-            lines.command(to_go_on(args, trainer.latest_path))
+            place = state.position.place(trainer.batches)
+            lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
+            lines.command(to_continue(args, trainer.latest_path))
 
 
-def to_go_on(args: argparse.Namespace, latest: Path) -> str:
-    """The command that resumes a run: what its checkpoint does not keep is said again."""
+def to_continue(args: argparse.Namespace, latest: Path) -> str:
+    """The command that resumes a run, with the options that its checkpoint does not keep."""
     words = [*called_as("train"), "--resume", str(latest)]
     for option, value in NOT_KEPT.items():
         given = getattr(args, option.replace("-", "_"))
         if given != value:
-            words += [f"--{option}"] if given is True else [f"--{option}", _text(given)]
+            words += [f"--{option}"] if given is True else [f"--{option}", str(given)]
     return shlex.join(words)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, Every):
-        return f"{value.seconds / 60:g}m" if value.seconds else str(value.batches)
-    return str(value)
-
-
 def default_save(resumed: str | None) -> Path:
-    """Where a run saves its best model that was not told: a resumed one, where it did before."""
+    """Where a run saves its best model by default; a resumed run, where it did before."""
     return Path("model.safetensors") if resumed is None else best_path_of(resumed)
 
 
 def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
-    """Raise UserError if a run would write over its own text, or its metrics over its models."""
+    """Raise UserError if a run would overwrite its text, or its metrics would overwrite a model."""
     texts = corpus_files(trainer.settings.data)
     models = [trainer.best_path, trainer.latest_path]
     for model, text in itertools.product(models, texts):
@@ -111,17 +99,17 @@ def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
 
 def parser() -> Parser:
     p = Parser("train", description="Train a word-level language model.")
-    p.add_settings(SETTINGS, Settings())
+    p.add_settings(rules(), Settings())
     p.add_argument("--preset", choices=PRESETS, help="the settings of a published result")
     p.add_argument("--log-interval", type=at_least_one, default=NOT_KEPT["log-interval"],
                    help="batches per report")  # fmt: skip
     p.add_argument("--save", type=Path, metavar="FILE",
-                   help="where the best model goes, and beside it the latest state (default "
-                   "where the resumed run saves, else model.safetensors)")  # fmt: skip
+                   help="the file of the best model; the latest state goes beside it "
+                   "(default that of the resumed run, else model.safetensors)")  # fmt: skip
     p.add_argument("--save-every", type=every, metavar="N",
-                   help="save the latest state within an epoch too: every N batches, as in 500, "
+                   help="also save the latest state within an epoch: every N batches, as in 500, "
                    "or N minutes, as in 10m (default only after each epoch)")  # fmt: skip
-    p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint")
+    p.add_argument("--resume", metavar="FILE", help="continue from this checkpoint")
     p.add_argument("--metrics", metavar="FILE", help="append every report as a line of JSON")
     p.add_argument("--detect-anomaly", action="store_true",
                    help="find the operation that first gives NaN or infinity; slower")  # fmt: skip

@@ -17,7 +17,7 @@ from lm.batches import batchify
 from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.corpus import Corpus, Dictionary
 from lm.settings import Settings, build_model
-from lm.training import evaluate
+from lm.steps import evaluate
 
 Call = Callable[..., Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -57,7 +57,7 @@ def test_the_version(lm: Call) -> None:
 def test_what_is_no_command_is_one_line(lm: Call) -> None:
     done = lm("trian")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no command 'trian'; choose one of train, ")
+    assert done.stderr.startswith("error: unknown command 'trian'; choose one of train, ")
     assert done.stderr.count("\n") == 1
 
 

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from lm.batches import batchify, get_batch
 from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
-from lm.corpus import Corpus, word_language_model_dictionary
+from lm.corpus import Corpus
 from lm.interchange import describe, matching_corpus, read_state_dict
 from lm.settings import Settings, build_model
-from lm.training import evaluate
+from lm.steps import evaluate
 
 Call = Callable[..., Any]
 
@@ -28,7 +28,7 @@ KINDS = ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
 @pytest.fixture
 def state_dict(corpus: Path, tmp_path: Path) -> Path:
     """What word_language_model's state_dict looks like, for the text `corpus`."""
-    words = len(word_language_model_dictionary(corpus))
+    words = len(Corpus(corpus, vocabulary="all").dictionary)
     model = build_model(Settings(emsize=6, nhid=7, nlayers=2), words)
     path = tmp_path / "torch.safetensors"
     save_file(model.state_dict(), path)
@@ -38,7 +38,7 @@ def state_dict(corpus: Path, tmp_path: Path) -> Path:
 def test_word_language_models_words_are_those_of_all_splits(tmp_path: Path) -> None:
     for split, text in {"train": "b a\n", "valid": "c a\n", "test": "d\n"}.items():
         (tmp_path / f"{split}.txt").write_text(text)
-    dictionary = word_language_model_dictionary(tmp_path)
+    dictionary = Corpus(tmp_path, vocabulary="all").dictionary
     assert dictionary.idx2word == ["b", "a", "<eos>", "c", "d"]
     theirs, name = matching_corpus(str(tmp_path), 5)
     assert (theirs.test.tolist(), name) == ([4, 2], "all")
@@ -129,7 +129,7 @@ def test_the_words_of_the_training_text_are_the_default(
     assert checkpoint.vocabulary[-1] == "<unk>"
     assert "zebra" not in checkpoint.vocabulary
     error = call("train_ptb", "--resume", str(path), "--vocabulary=all").error()
-    assert "--vocabulary all contradicts the checkpoint" in error
+    assert "--vocabulary all conflicts with the checkpoint" in error
     del checkpoint.settings["vocabulary"]  # as earlier versions have it
     save_checkpoint(path, checkpoint)
     assert call("train_ptb", "--resume", str(path), "--epochs=1").status == 0
@@ -384,7 +384,7 @@ def test_the_test_perplexity_is_pytorchs_both_ways(
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    dictionary = word_language_model_dictionary(corpus)
+    dictionary = Corpus(corpus, vocabulary="all").dictionary
     text = Corpus(corpus, dictionary)
     theirs = pytorchs_model(torch, kind, len(dictionary), 9 if tied else 6, 9, tied)
     train_pytorchs(torch, theirs, batchify(text.train, 4))

@@ -220,7 +220,7 @@ def test_a_disk_that_fills_up(
         assert all(
             line.startswith(f"warning: can't write the checkpoint {tmp_path}") for line in err[:-1]
         )
-        assert "training goes on" in err[0]
+        assert "training continues" in err[0]
         assert err[-1].startswith(f"error: can't write the checkpoint {tmp_path}")
         assert "File too large" in err[-1]
         assert (latest.read_bytes(), best.read_bytes()) == before
@@ -238,7 +238,7 @@ def test_standard_output_on_a_full_disk(start: Call, options: list[str], tmp_pat
         process = start("train_ptb", *options, "--epochs=1", stdout=full, pipesize=-1)
         assert process.wait(120) == 0
     assert (tmp_path / "stderr").read_text() == (
-        "warning: can't write to standard output: No space left on device; training goes on\n"
+        "warning: can't write to standard output: No space left on device; training continues\n"
     )
     assert load_checkpoint(tmp_path / "model.latest.safetensors").run["position"]["epoch"] == 2
 
@@ -287,13 +287,13 @@ def test_a_model_that_another_run_has_written_over_is_one_line(
     other = tmp_path / "other.safetensors"
     call("train_ptb", *train_options, "--nhid=9", "--save", str(other), "--epochs=1")
 
-    import lm.training
+    import lm.run.trainer
 
     def replaced(*args: Any, **named: Any) -> float:
         (tmp_path / "model.safetensors").write_bytes(other.read_bytes())
         return 1.0
 
-    monkeypatch.setattr(lm.training, "evaluate", replaced)
+    monkeypatch.setattr(lm.run.trainer, "evaluate", replaced)
     options = [*train_options, "--epochs=2"]
     assert "another run has saved to" in call("train_ptb", *options).error()
     with pytest.raises(UserError):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lm.versions import versions
+from lm.run.metrics import versions
 
 Call = Callable[..., Any]
 
@@ -339,7 +339,7 @@ def test_ctrl_c_is_answered_and_the_command_that_goes_on_is_printed(
     batch = load_checkpoint(latest).run["position"]["batch"]
     state, command = out[-2:]
     where = f"in epoch 1 after {batch} of 400 batches; the state is in {latest}"
-    assert state == f"| stopped {where}; to go on:"
+    assert state == f"| stopped {where}; to continue:"
     words = shlex.split(command.removeprefix("| "))
     assert words[0] == "python" and words[1].endswith("train_ptb.py")
     options = ["--log-interval", "1", "--save-every", "0.5m", "--metrics", "run of mine.jsonl"]
@@ -421,7 +421,7 @@ def test_a_contradiction_with_the_checkpoint_is_refused_by_name(
     error = call("train_ptb", "--resume", str(trained), *option).error()
     named = option[0].replace("_", "-").split("=")[0]
     assert named in error or named == "--preset"
-    assert "contradicts the checkpoint" in error
+    assert "conflicts with the checkpoint" in error
 
 
 def test_saying_the_default_learning_rate_when_a_run_goes_on(
@@ -429,7 +429,7 @@ def test_saying_the_default_learning_rate_when_a_run_goes_on(
 ) -> None:
     """The run's own best model stays, is tested, and the next resume finds it again."""
     losses = iter([2.0, 2.5, 3.0, 2.5, 4.0, 2.5])  # validation and test in turn
-    monkeypatch.setattr("lm.training.evaluate", lambda *args, **kwargs: next(losses))
+    monkeypatch.setattr("lm.run.trainer.evaluate", lambda *args, **kwargs: next(losses))
     call("train_ptb", *train_options, "--epochs=1")
     best, latest = tmp_path / "model.safetensors", tmp_path / "model.latest.safetensors"
     before = best.read_bytes()
@@ -450,7 +450,7 @@ def test_without_save_a_run_goes_on_in_its_own_files(
     resumed: str,
 ) -> None:
     losses = iter([2.0, 2.5, 3.0, 2.25])  # validation and test in turn
-    monkeypatch.setattr("lm.training.evaluate", lambda *args, **kwargs: next(losses))
+    monkeypatch.setattr("lm.run.trainer.evaluate", lambda *args, **kwargs: next(losses))
     monkeypatch.chdir(tmp_path)
     call("train_ptb", *train_options, "--save", "a.safetensors", "--epochs=1")
     best = Path("a.safetensors").read_bytes()
@@ -464,7 +464,7 @@ def test_with_another_save_the_best_model_goes_along(
     call: Call, train_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([2.0, 2.5, 3.0, 2.25])
-    monkeypatch.setattr("lm.training.evaluate", lambda *args, **kwargs: next(losses))
+    monkeypatch.setattr("lm.run.trainer.evaluate", lambda *args, **kwargs: next(losses))
     monkeypatch.chdir(tmp_path)
     call("train_ptb", *train_options, "--save", "a.safetensors", "--epochs=1")
     more = ["--resume", "a.latest.safetensors", "--save", "b.safetensors", "--epochs=2"]

@@ -1,4 +1,4 @@
-"""Training steps of a language model, as `lm.training` takes them."""
+"""Training steps of a language model, as `lm.run.trainer` takes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fake_cupy import Counts, counted
 
 import minigrad as mg
 from lm.model import RNNModel
-from lm.training import train_step
+from lm.steps import train_step
 from minigrad import optim
 
 B, T, V = 4, 35, 50

@@ -13,8 +13,8 @@ from steps import B, T, counts_of_a_step, losses, made
 
 import minigrad as mg
 from lm.corpus import Corpus
+from lm.run.trainer import Trainer
 from lm.settings import Settings, build_model
-from lm.training import Trainer
 from minigrad import random
 from minigrad.gpu import kernels, masks
 

@@ -19,8 +19,8 @@ from on_both import host
 import minigrad as mg
 from lm.checkpoint import load_checkpoint
 from lm.corpus import Corpus
+from lm.run.trainer import Trainer
 from lm.settings import Settings, build_model
-from lm.training import Trainer
 from minigrad import BackendError, backend, nn, optim, random
 from minigrad import functional as F
 
@@ -188,10 +188,10 @@ def test_a_run_moves_between_backends(
     half.fit()
     rest = trainer(then, "half", 3)
     rest.resume(load_checkpoint(half.latest_path))
-    assert rest.position.epoch == 2
-    before = rest.position.best_loss
+    assert rest.state.position.epoch == 2
+    before = rest.state.position.best_loss
     rest.fit()
-    assert rest.position.best_loss < before
+    assert rest.state.position.best_loss < before
     assert isinstance(host(rest.model.decoder.bias.data), np.ndarray)
 
 

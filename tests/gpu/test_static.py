@@ -15,7 +15,8 @@ ON_HOST = {
     "minigrad/backend.py", "minigrad/random.py", "minigrad/gradcheck.py", "minigrad/testing.py",
     "minigrad/gpu/masks.py", "minigrad/methods.py", "minigrad/creation.py",
     "minigrad/tensor.py", "minigrad/selftest.py", "lm/batches.py", "lm/checkpoint.py",
-    "lm/corpus.py", "lm/sampling.py", "lm/training.py", "lm/interchange.py", "minigrad/memory.py",
+    "lm/corpus.py", "lm/sampling.py", "lm/steps.py", "lm/run/divergence.py",
+    "lm/interchange.py", "minigrad/memory.py",
 }  # fmt: skip
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-import lm.training
+import lm.run.trainer
 import minigrad as mg
+from lm.arguments import Every
 from lm.corpus import Corpus
 from lm.model import RNNModel
-from lm.progress import EpochEnd, Observer, Report
-from lm.saving import Every
+from lm.run.observer import EpochEnd, Observer, Report
+from lm.run.trainer import Trainer
 from lm.settings import Settings, build_model
-from lm.training import Trainer
 
 NOUNS = ("cat", "dog", "mouse", "bird", "cow")
 VERBS = ("saw", "likes", "chased", "heard")
@@ -139,7 +139,7 @@ def script_evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], 
             given.append({name: w.copy() for name, w in model.state_dict().items()})
             return losses[len(given) - 1]
 
-        monkeypatch.setattr(lm.training, "evaluate", scripted)
+        monkeypatch.setattr(lm.run.trainer, "evaluate", scripted)
         return given
 
     return script

@@ -13,8 +13,9 @@ import pytest
 
 import minigrad as mg
 from lm.batches import batchify, get_batch
-from lm.model import RNN_TYPES, RNNModel
-from lm.training import train_step
+from lm.model import RNNModel
+from lm.steps import train_step
+from minigrad.cells import CELLS
 from minigrad.optim import SGD
 
 torch = pytest.importorskip("torch")
@@ -94,7 +95,7 @@ def our_losses(model: RNNModel, source: np.ndarray, lr: float) -> tuple[list[flo
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_every_loss_is_pytorchs(rnn_type: str, tied: bool, source: np.ndarray) -> None:
     mg.manual_seed(1)
     ninp = H if tied else E

@@ -21,7 +21,7 @@ import minigrad as mg
 from lm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.model import RNNModel
-from lm.training import train_step
+from lm.steps import train_step
 from minigrad.optim import SGD, Adam, Optimizer
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -357,7 +357,7 @@ def test_a_file_whose_texts_are_damaged(path: Path, name: str, text: str | None)
 def test_texts_that_are_of_another_kind(path: Path) -> None:
     texts = {"settings": "{}", "run": '"the"', "optimizer": "{}"}
     path.write_bytes(lm.checkpoint.sealed(NO_WORDS, texts))
-    assert "run is no dict" in the_error(path)
+    assert "run is not a dict" in the_error(path)
     texts["run"] = "[" * 100_000
     path.write_bytes(lm.checkpoint.sealed(NO_WORDS, texts))
     the_error(path)

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from lm.console import SteadyOutput, UserError, complain, one_line_errors, printable, show, warn
-from lm.stopping import SIGNALS, StopRequest, handle_signals
+from lm.run.stopping import StopRequest
+from lm.signals import SIGNALS, handle_signals
 
 
 @pytest.mark.parametrize(

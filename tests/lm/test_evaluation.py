@@ -7,9 +7,10 @@ import pytest
 
 import minigrad as mg
 from lm.batches import batchify, count_batches, get_batch
-from lm.model import RNN_TYPES, RNNModel
-from lm.training import evaluate
+from lm.model import RNNModel
+from lm.steps import evaluate
 from minigrad import random
+from minigrad.cells import CELLS
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -27,7 +28,7 @@ def source() -> np.ndarray:
     return batchify(np.random.default_rng(1).integers(0, 20, 100), 4)  # 25 rows
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_evaluation_is_the_exact_mean_whatever_bptt(rnn_type: str, source: np.ndarray) -> None:
     model = make_model(rnn_type, dropout=0.0)
     logits, _ = model(source[:-1], model.init_hidden(4))

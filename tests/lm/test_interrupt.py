@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lm.training
+import lm.run.trainer
 from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
-from lm.progress import Lines
-from lm.training import Trainer, evaluate
+from lm.run.progress import Lines
+from lm.run.trainer import Trainer
+from lm.steps import evaluate
 
 Make = Callable[..., Trainer]
 Watched = Callable[[Trainer], Any]
@@ -93,7 +94,7 @@ def test_before_the_first_batch_is_a_state_too(
     with trainer.stop:
         os.kill(os.getpid(), signal.SIGINT)
         trainer.fit()
-    assert trainer.place() == "before the first batch"
+    assert trainer.state.position.place(trainer.batches) == "before the first batch"
     assert "| stopping: " in capsys.readouterr().out
     load_checkpoint(trainer.latest_path)
 
@@ -105,7 +106,7 @@ def test_during_validation_the_epoch_still_counts(
         os.kill(os.getpid(), signal.SIGINT)
         return evaluate(*args, **named)
 
-    monkeypatch.setattr(lm.training, "evaluate", interrupted)
+    monkeypatch.setattr(lm.run.trainer, "evaluate", interrupted)
     trainer = make_trainer()
     watcher = watched(trainer)
     trainer.fit()

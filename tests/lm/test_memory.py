@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from lm.model import RNN_TYPES, RNNModel
-from lm.training import train_step
+from lm.model import RNNModel
+from lm.steps import train_step
+from minigrad.cells import CELLS
 from minigrad.optim import SGD
 
 STEPS = 2000
@@ -38,7 +39,7 @@ PROGRAM = f"""if True:
     import minigrad as mg
     from lm.batches import get_batch
     from lm.model import RNNModel
-    from lm.training import train_step
+    from lm.steps import train_step
     from minigrad.optim import SGD
 
     def resident():  # bytes
@@ -74,10 +75,11 @@ LONG_RUN = """if True:
     from pathlib import Path
     import minigrad as mg
     from lm.corpus import Corpus
-    from lm.progress import MetricsFile, Observer
-    from lm.saving import Every
+    from lm.run.metrics import MetricsFile
+    from lm.run.observer import Observer
+    from lm.arguments import Every
     from lm.settings import Settings, build_model
-    from lm.training import Trainer
+    from lm.run.trainer import Trainer
 
     steps, folder = int(sys.argv[1]), Path(sys.argv[2])
 
@@ -115,7 +117,7 @@ def test_memory_is_flat_over_a_whole_run(tmp_path: Path, steps: int) -> None:
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_a_step_leaves_nothing_to_the_garbage_collector(rnn_type: str, bptt: str) -> None:
     mg.manual_seed(0)
     model = RNNModel(rnn_type, 20, 6, 6, 2, dropout=0.2, bptt=bptt)

@@ -10,9 +10,11 @@ import pytest
 from on_both import assert_allclose, assert_array_equal, host, share_memory
 
 import minigrad as mg
-from lm.model import RNN_TYPES, RNNModel, repackage_hidden
+from lm.model import RNNModel
+from lm.steps import repackage_hidden
 from minigrad import Tensor, nn
 from minigrad import functional as F
+from minigrad.cells import CELLS
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -65,7 +67,7 @@ def test_the_signature_is_word_language_models() -> None:
     assert parameters["tie_weights"].default is False
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_shapes(rnn_type: str) -> None:
     model = make(rnn_type)
     logits, hidden = model(words(1), model.init_hidden(B))
@@ -75,7 +77,7 @@ def test_shapes(rnn_type: str) -> None:
     assert loss.shape == ()
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_init_hidden_is_zero_and_a_pair_for_the_lstm(rnn_type: str) -> None:
     model = make(rnn_type)
     hidden = model.init_hidden(4)
@@ -125,7 +127,7 @@ def test_weights_begin_as_word_language_models_do() -> None:
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_loss_is_the_cross_entropy_of_the_logits(rnn_type: str, tied: bool) -> None:
     one, other = make(rnn_type, tie_weights=tied), make(rnn_type, tie_weights=tied)
     target = words(2).reshape(-1)
@@ -144,7 +146,7 @@ def test_loss_is_the_cross_entropy_of_the_logits(rnn_type: str, tied: bool) -> N
     assert_same_gradients(one, other)
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_autograd_bptt_gives_the_same_losses_and_gradients(rnn_type: str) -> None:
     def three_chunks(model: RNNModel) -> list[float]:
         losses = []
@@ -224,7 +226,7 @@ def test_variational_dropout_drops_the_same_units_at_every_step(kind: str) -> No
     assert (dropped == dropped[0]).all() == (kind == "variational")
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_repackaged_hidden_shares_its_values_but_has_no_history(rnn_type: str) -> None:
     model = make(rnn_type)
     _, hidden = model.loss(words(1), words(2).reshape(-1), some_hidden(model))
@@ -245,7 +247,7 @@ def test_repackage_hidden_takes_tuples_in_tuples() -> None:
         assert not after.requires_grad
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_no_gradient_passes_the_start_of_a_chunk(rnn_type: str) -> None:
     def second_chunk(cut: Any) -> tuple[RNNModel, Any]:
         model = make(rnn_type)
@@ -275,7 +277,7 @@ def test_no_gradient_passes_the_start_of_a_chunk(rnn_type: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("TRANSFORMER", V, E, H, 2), "LSTM, GRU, RNN_TANH, RNN_RELU"),
+        (("TRANSFORMER", V, E, H, 2), "RNN_TANH, RNN_RELU, LSTM, GRU"),
         (("lstm", V, E, H, 2), "LSTM"),
         (("LSTM", 0, E, H, 2), "at least 1"),
         (("LSTM", V, 0, H, 2), "at least 1"),

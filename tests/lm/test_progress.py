@@ -18,16 +18,10 @@ from pathlib import Path
 import pytest
 
 from lm.console import UserError
-from lm.progress import (
-    Bar,
-    EpochEnd,
-    Lines,
-    MetricsFile,
-    Report,
-    fitted,
-    perplexity,
-    watch,
-)
+from lm.run.metrics import MetricsFile
+from lm.run.observer import EpochEnd, Report
+from lm.run.progress import Bar, Lines, fitted, watch
+from lm.steps import perplexity
 
 
 def report(**changes: float) -> Report:
@@ -219,7 +213,7 @@ def test_a_bar_outlives_its_terminal(
         file.close()
     assert faults == []
     assert capsys.readouterr().err == (
-        "warning: can't write to standard output: Input/output error; training goes on\n"
+        "warning: can't write to standard output: Input/output error; training continues\n"
     )
 
 
@@ -410,7 +404,7 @@ def test_a_file_with_other_lines_is_refused_and_stays(tmp_path: Path, contents: 
     with pytest.raises(UserError) as caught:
         MetricsFile(path)
     message = str(caught.value)
-    assert f"{path} is there and is no file of metrics" in message
+    assert f"{path} exists and is not a metrics file" in message
     assert "--metrics" in message
     assert "\n" not in message
     assert path.read_bytes() == contents

@@ -11,16 +11,20 @@ from typing import Any
 import pytest
 from on_both import assert_array_equal
 
-import lm.saving
-import lm.training
+import lm.run.losses
+import lm.run.saving
+import lm.run.trainer
 import minigrad as mg
+from lm.arguments import Every
 from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
-from lm.progress import Lines, Observer
-from lm.saving import Every, best_path_of, latest_path, same_run
+from lm.run.observer import Observer
+from lm.run.progress import Lines
+from lm.run.saving import best_path_of, latest_path, same_run
+from lm.run.trainer import Trainer
 from lm.settings import Settings
-from lm.training import Trainer, train_step
+from lm.steps import train_step
 from minigrad.optim import Adam
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -39,7 +43,7 @@ def outcome(trainer: Trainer, watcher: Any) -> dict[str, Any]:
     test_loss = trainer.fit()
     latest = load_checkpoint(trainer.latest_path)
     best = load_checkpoint(trainer.best_path)
-    assert latest.run.pop("id") == trainer.run_id  # which is another for every run
+    assert latest.run.pop("id") == trainer.state.id  # which is another for every run
     return {
         "reports": [(r.epoch, r.batch, r.lr, r.loss, r.grad_norm) for r in watcher.reports],
         "validation": [(end.epoch, end.valid_loss) for end in watcher.epochs],
@@ -186,7 +190,7 @@ def test_without_the_best_model_the_next_is_the_best(
     trainer = make_trainer(epochs=5)
     trainer.best_path.unlink()
     trainer.resume(load_checkpoint(trainer.latest_path))
-    assert capsys.readouterr().err == ""  # until training goes on: it may still be refused
+    assert capsys.readouterr().err == ""  # until training continues: it may still be refused
     trainer.fit()
     for name, weight in given[4].items():
         assert_array_equal(given[-1][name], weight)
@@ -244,7 +248,7 @@ def test_the_best_model_is_taken_over_to_another_place(
     best = load_checkpoint(trainer.best_path)
     for name, weight in given[0].items():
         assert_array_equal(best.model[name], weight)
-    assert best.run["id"] == load_checkpoint(trainer.latest_path).run["id"] == trainer.run_id
+    assert best.run["id"] == load_checkpoint(trainer.latest_path).run["id"] == trainer.state.id
     assert {path: path.read_bytes() for path in folders[0].iterdir()} == before
     assert capsys.readouterr().err == ""
 
@@ -268,10 +272,10 @@ def test_a_best_model_that_cannot_be_taken_over_yet_waits(
             raise UserError("the disk is full")
         save_checkpoint(path, checkpoint)
 
-    monkeypatch.setattr(lm.saving, "save_checkpoint", full_at_first)
+    monkeypatch.setattr(lm.run.saving, "save_checkpoint", full_at_first)
     trainer.fit()
     assert tries[:2] == [trainer.best_path] * 2
-    assert capsys.readouterr().err.startswith("warning: the disk is full; training goes on")
+    assert capsys.readouterr().err.startswith("warning: the disk is full; training continues")
     for name, weight in given[0].items():
         assert_array_equal(load_checkpoint(trainer.best_path).model[name], weight)
 
@@ -322,7 +326,7 @@ def test_the_learning_rate_follows_the_best_loss_also_where_its_file_is_gone(
     trainer.best_path.unlink()
     trainer.resume(load_checkpoint(trainer.latest_path))
     trainer.fit()
-    assert trainer.optimizer.lr == pytest.approx(5.0 / 16)  # 9 and 6 are no improvement on 5
+    assert trainer.state.optimizer.lr == pytest.approx(5.0 / 16)  # 9 and 6 are no improvement on 5
     assert load_checkpoint(trainer.best_path).run["position"]["valid_loss"] == 6.0
 
 
@@ -351,12 +355,12 @@ def test_after_so_many_seconds(make_trainer: Make, monkeypatch: pytest.MonkeyPat
             nonlocal now
             now += 10
 
-    monkeypatch.setattr(lm.saving, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(lm.run.saving, "time", SimpleNamespace(monotonic=lambda: now))
     trainer = make_trainer(epochs=1, save_every=Every(seconds=35))
     trainer.observers.append(Clock())
     saved = []
     monkeypatch.setattr(
-        lm.saving, "save_checkpoint", lambda path, state: saved.append(state.run["position"])
+        lm.run.saving, "save_checkpoint", lambda path, state: saved.append(state.run["position"])
     )
     with pytest.raises(UserError, match="no checkpoint"):  # to test, since nothing was written
         trainer.fit()
@@ -368,7 +372,7 @@ def test_an_optimiser_with_a_state_goes_on_to_the_bit(
 ) -> None:
     def make(folder: Path) -> Trainer:
         trainer = make_trainer(folder=folder)
-        trainer.optimizer = Adam(trainer.model.parameters(), 0.01)
+        trainer.state.optimizer = Adam(trainer.model.parameters(), 0.01)
         return trainer
 
     trainer = make(folders[0])
@@ -430,8 +434,8 @@ def test_milliseconds_per_batch_after_a_stop_between_two_reports(
         now += 1
         return train_step(*args)
 
-    monkeypatch.setattr(lm.training, "train_step", one_second)
-    monkeypatch.setattr(lm.training, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(lm.run.trainer, "train_step", one_second)
+    monkeypatch.setattr(lm.run.losses, "time", SimpleNamespace(perf_counter=lambda: now))
     trainer = make_trainer(epochs=1)
     trainer.observers.append(interrupt(1, 3))
     trainer.fit()

@@ -8,8 +8,9 @@ from on_both import here
 
 import minigrad as mg
 from lm.corpus import EOS, UNK, Dictionary
-from lm.model import RNN_TYPES, RNNModel
+from lm.model import RNNModel
 from lm.sampling import as_text, generate, pieces
+from minigrad.cells import CELLS
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -55,7 +56,7 @@ def test_the_same_seed_gives_the_same_text_and_another_another() -> None:
     assert sample(model, 2) != text
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_each_word_is_drawn_given_all_before_it(rnn_type: str) -> None:
     """All but greedy, the text is the one that the model finds likeliest, word by word."""
     model = make(rnn_type)

@@ -10,17 +10,16 @@ import pytest
 
 import minigrad as mg
 from lm.console import UserError
-from lm.model import RNN_TYPES
 from lm.settings import (
-    DEFAULT_LR,
     FREE,
     PRESETS,
-    SETTINGS,
     Settings,
     build_model,
     choose,
+    rules,
     stored,
 )
+from minigrad.cells import CELLS
 
 
 def refusal(*args: Any) -> str:
@@ -60,15 +59,17 @@ def test_what_is_none_is_not_given_and_what_is_no_setting_is_passed_over() -> No
 
 def test_every_setting_comes_out_with_the_value_that_it_stands_for() -> None:
     assert choose({}).lr == choose({}, None, Settings(lr=None).as_dict()).lr == 20.0
-    assert choose({"model": "GRU"}).lr == DEFAULT_LR["GRU"]
+    assert choose({"model": "GRU"}).lr == CELLS["GRU"].sgd_lr
     assert Settings(lr=3.0).resolved() == Settings(lr=3.0)
 
 
 def test_each_cell_has_a_learning_rate_of_its_own() -> None:
-    assert DEFAULT_LR.keys() == set(RNN_TYPES)
+    assert {name: Settings(model=name).first_lr for name in CELLS} == {
+        name: cell.sgd_lr for name, cell in CELLS.items()
+    }
     assert Settings(model="LSTM").first_lr == 20
     for rnn_type in ("RNN_TANH", "RNN_RELU"):
-        assert choose({"model": rnn_type}).first_lr == DEFAULT_LR[rnn_type] < 20
+        assert choose({"model": rnn_type}).first_lr == CELLS[rnn_type].sgd_lr < 20
         assert choose({"model": rnn_type, "lr": 7.0}).first_lr == 7
 
 
@@ -142,7 +143,7 @@ def test_what_may_change_when_a_run_goes_on(name: str) -> None:
 
 def test_every_setting_has_a_rule_and_every_rule_a_setting() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
-    assert {option.replace("-", "_") for option in SETTINGS} == names
+    assert {option.replace("-", "_") for option in rules()} == names
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_tied_weights_of_different_sizes_are_refused_by_name(sizes: dict[str, in
     assert choose({"tied": True, "emsize": 50, "nhid": 50}).tied
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_model_is_the_one_described(rnn_type: str, tied: bool) -> None:
     settings = Settings(model=rnn_type, emsize=6, nhid=6, nlayers=3, dropout=0.1, tied=tied)

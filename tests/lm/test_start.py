@@ -31,12 +31,12 @@ def test_what_takes_long_is_imported_where_it_is_used() -> None:
 
 
 def test_modules_come_along_with_the_names() -> None:
-    assert "lm.training" in loaded_by("import lm; lm.training.Trainer")
+    assert "lm.run.trainer" in loaded_by("import lm; lm.run.trainer.Trainer")
 
 
 def test_a_command_handles_ctrl_c_before_numpy_is_imported() -> None:
     loaded = loaded_by("import lm.console")
-    assert "lm.stopping" in loaded
+    assert "lm.signals" in loaded
     assert not loaded & {"numpy", "minigrad", "lm.model", "argparse"}
 
 

@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from on_both import assert_allclose, assert_array_equal
 
-import lm.training
+import lm.run.trainer
 import minigrad as mg
 from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
-from lm.model import RNN_TYPES, RNNModel
-from lm.progress import Lines, MetricsFile
-from lm.training import Trainer, evaluate, train_step
+from lm.model import RNNModel
+from lm.run.metrics import MetricsFile, header
+from lm.run.progress import Lines
+from lm.run.trainer import Trainer
+from lm.steps import evaluate, train_step
+from minigrad.cells import CELLS
 from minigrad.optim import SGD
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -45,8 +48,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         seen.append({"before": before, "after": after, "loss": loss.item(), "words": target.size})
         return loss, norm, hidden
 
-    monkeypatch.setattr(lm.training, "train_step", spy)
+    monkeypatch.setattr(lm.run.trainer, "train_step", spy)
     return seen
+
+
+def summary(trainer: Trainer) -> str:
+    return trainer.state.summary(trainer.unknown)
 
 
 def assert_same_weights(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
@@ -116,14 +123,14 @@ def test_an_early_report_comes_after_5_seconds_and_changes_none_of_the_others(
     make_trainer: Make, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(early_after: float) -> tuple[list[Any], list[Any]]:
-        monkeypatch.setattr(lm.training, "FIRST_REPORT", early_after)
+        monkeypatch.setattr(lm.run.trainer, "FIRST_REPORT", early_after)
         trainer = make_trainer(log_interval=10, epochs=2)
         watcher, early = watched(trainer), []
         monkeypatch.setattr(watcher, "early", early.append)
         trainer.fit()
         return early, [(r.epoch, r.batch, r.count, r.loss, r.words) for r in watcher.reports]
 
-    assert lm.training.FIRST_REPORT == 5.0
+    assert lm.run.trainer.FIRST_REPORT == 5.0
     none, expected = run(1000.0)
     assert none == []
     (early,), found = run(0.0)
@@ -134,9 +141,9 @@ def test_an_early_report_comes_after_5_seconds_and_changes_none_of_the_others(
 def test_an_early_report_ends_a_run_that_diverges(
     make_trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lm.training, "FIRST_REPORT", 0.0)
+    monkeypatch.setattr(lm.run.trainer, "FIRST_REPORT", 0.0)
     monkeypatch.setattr(
-        lm.training, "train_step", lambda *a: (mg.tensor(math.nan), np.float32(1), a[4])
+        lm.run.trainer, "train_step", lambda *a: (mg.tensor(math.nan), np.float32(1), a[4])
     )
     trainer = make_trainer(log_interval=1000)
     with pytest.raises(UserError, match="the loss is nan at batch 1 of epoch 1"):
@@ -149,7 +156,7 @@ def test_an_early_report_is_a_plain_line_and_no_metric(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(lm.training, "FIRST_REPORT", 0.0)
+    monkeypatch.setattr(lm.run.trainer, "FIRST_REPORT", 0.0)
     trainer = make_trainer(log_interval=10, epochs=1)
     trainer.observers += [Lines(), MetricsFile(tmp_path / "metrics")]
     trainer.fit()
@@ -178,7 +185,7 @@ def test_the_learning_rate_is_divided_by_4_exactly_when_validation_does_not_impr
     assert trainer.fit() == watcher.test_loss == 7.0
     # Epochs 3 and 4 were no better than epoch 2, and epoch 6 than epoch 5.
     assert [r.lr for r in watcher.reports] == [8, 8, 8, 2, 0.5, 0.5, 0.125]
-    assert trainer.optimizer.lr == 0.125
+    assert trainer.state.optimizer.lr == 0.125
     assert [end.valid_loss for end in watcher.epochs] == losses
     assert len(given) == len(losses) + 1  # the test text once, at the very end
 
@@ -221,7 +228,7 @@ def test_the_losses_are_those_of_the_validation_and_test_text(
     assert abs(test_loss - watcher.epochs[0].valid_loss) > 1e-3
 
 
-@pytest.mark.parametrize("rnn_type", RNN_TYPES)
+@pytest.mark.parametrize("rnn_type", CELLS)
 def test_training_learns(make_trainer: Make, corpus: Corpus, rnn_type: str) -> None:
     shares = np.bincount(corpus.train) / len(corpus.train)
     without_context = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
@@ -274,17 +281,17 @@ def test_the_lines_are_in_word_language_models_form(
 
 
 def test_the_start_line_names_the_cells_own_learning_rate(make_trainer: Make) -> None:
-    for rnn_type in RNN_TYPES:
+    for rnn_type in CELLS:
         trainer = make_trainer(model=rnn_type, lr=None)
-        assert f"| lr {trainer.settings.first_lr:g} |" in trainer.summary()
-        assert trainer.optimizer.lr == trainer.settings.first_lr
-    assert "| lr 20 |" in make_trainer(model="LSTM", lr=None).summary()
+        assert f"| lr {trainer.settings.first_lr:g} |" in summary(trainer)
+        assert trainer.state.optimizer.lr == trainer.settings.first_lr
+    assert "| lr 20 |" in summary(make_trainer(model="LSTM", lr=None))
 
 
 def test_the_start_line_says_how_many_words_are_unknown(make_trainer: Make) -> None:
     known = "a b c d e f g h i j\n" * 10
     corpus = Corpus.from_text(known, known + "x a y\n", known + "z\n")
-    assert "2 words of valid, 1 of test" in make_trainer(corpus).summary()
+    assert "2 words of valid, 1 of test" in summary(make_trainer(corpus))
 
 
 def test_dry_run_is_one_batch_of_everything(make_trainer: Make, watched: Watched) -> None:
@@ -345,9 +352,9 @@ def test_divergence_is_a_user_error_that_names_the_learning_rate(
 def test_the_header_says_what_is_trained_with_what(
     make_trainer: Callable[..., Trainer], backend: str
 ) -> None:
-    header = make_trainer(lr=None).header()
-    assert json.loads(json.dumps(header)) == header
-    assert header["settings"]["lr"] == 20.0
+    first = header(make_trainer(lr=None).state)
+    assert json.loads(json.dumps(first)) == first
+    assert first["settings"]["lr"] == 20.0
     names = {"minigrad", "numpy", "python"} | ({"cupy"} if backend == "cupy" else set())
-    assert header["versions"].keys() == names
-    assert all(isinstance(version, str) for version in header["versions"].values())
+    assert first["versions"].keys() == names
+    assert all(isinstance(version, str) for version in first["versions"].values())

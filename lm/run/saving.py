@@ -1,4 +1,4 @@
-"""Where a run is saved, and when: the best model and the latest state, in two files."""
+"""Saving a run: the best model and the latest state, in two files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .arguments import Every
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .console import UserError, warn
-from .files import same_file, try_to_write
-from .settings import FREE, resolved
+from ..arguments import Every
+from ..checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..console import UserError, warn
+from ..files import same_file, try_to_write
+from ..settings import FREE, resolved
 
 
 def latest_path(best_path: Path) -> Path:
-    """Where the latest state goes: model.latest.safetensors beside model.safetensors."""
+    """The file of the latest state: model.latest.safetensors beside model.safetensors."""
     return best_path.with_name(f"{best_path.stem}.latest{best_path.suffix}")
 
 
 def best_path_of(resumed: str | os.PathLike[str]) -> Path:
-    """Where the best model lies of the run whose latest state, or best model, is `resumed`."""
+    """The file of the best model of the run whose latest state, or best model, is `resumed`."""
     path = Path(resumed)
     stem = path.name.removesuffix(".latest") if path.suffix == ".latest" else path.stem
     suffix = "" if path.suffix == ".latest" else path.suffix
@@ -34,9 +34,9 @@ def best_path_of(resumed: str | os.PathLike[str]) -> Path:
 class Saver:
     """Writes the best model to `best_path`, and the latest state beside it.
 
-    A save that fails is a warning: training goes on and the next one tries again, while the
-    best model waits in memory. Only at the end of the run is it an error (`finish`). Raises
-    UserError if the two can't be files in folders that can be written to.
+    A failed save is a warning: training continues and the next save tries again, while the best
+    model waits in memory. It is an error only at the end of the run (`finish`). Raises UserError
+    if the two paths can't be files in writable folders.
     """
 
     def __init__(self, best_path: Path, every: Every | None = None) -> None:
@@ -52,36 +52,32 @@ class Saver:
             )
         self.every = every or Every()
         self.last_good: Path | None = None  # the checkpoint to go back to
-        self.kept_loss: float | None = None  # of the model in `best_path`, if it is this run's
-        self._waiting: Checkpoint | None = None  # a best model that is not in `best_path` yet
-        self._missing: str | None = None  # why the best model so far could not be found
-        self._error: UserError | None = None  # why the latest state could not be
+        self.kept_loss: float | None = None  # of the model at `best_path`, if it is of this run
+        self._waiting: Checkpoint | None = None  # a best model that is not at `best_path` yet
+        self._missing: str | None = None  # a warning if the best model so far was not found
+        self._error: UserError | None = None  # of the last attempt to save the latest state
         self._restart()
-
-    # ---------------------------------------------------------------- when
 
     def _restart(self) -> None:
         self._batches, self._started = 0, time.monotonic()
 
     def due(self) -> bool:
-        """To be asked after every batch: whether it is time to save."""
+        """Whether it is time to save. To be called after every batch."""
         self._batches += 1
         batches, seconds = self.every.batches, self.every.seconds
         if batches is not None:
             return self._batches >= batches
         return seconds is not None and time.monotonic() - self._started >= seconds
 
-    # ---------------------------------------------------------------- writing
-
     def begin(self) -> None:
-        """Put the best model of a run that goes on in its place, before training does."""
+        """Before training, write the best model of a resumed run to `best_path`."""
         if self._missing is not None:
             warn(self._missing)
         if self._waiting is not None and (error := self._write_waiting()) is not None:
             _warn(error)
 
     def latest(self, checkpoint: Checkpoint, last: bool = False) -> None:
-        """Save the latest state; at the `last` time nothing is said of a failure until `finish`."""
+        """Save the latest state. The `last` time, a failure is reported by `finish` alone."""
         self._restart()
         if self._waiting is not None:
             self._write_waiting()
@@ -92,8 +88,7 @@ class Saver:
     def best(self, checkpoint: Checkpoint, loss: float | None) -> None:
         """Save a model with this validation loss (None: not validated) if it is the best.
 
-        It is not if this run has saved a better one, be it later: a run may go on from an older
-        state, as after a kill.
+        A better one may come from a later epoch, if the run was resumed from an older state.
         """
         if self.kept_loss is not None and (loss is None or loss >= self.kept_loss):
             return
@@ -124,13 +119,11 @@ class Saver:
         if self._error is not None:
             raise self._error
 
-    # ---------------------------------------------------------------- reading
-
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Take over the best model so far, for a run that goes on from `checkpoint`.
+        """Find the best model so far of a run that is resumed from `checkpoint`.
 
-        It lies at `best_path`, or where the run saved before, or is the checkpoint itself.
-        Nothing is written until `begin`.
+        It is at `best_path`, or where the run saved before, or is the checkpoint itself. Nothing
+        is written until `begin`.
         """
         self.last_good = checkpoint.path
         paths = {self.best_path: None}
@@ -147,13 +140,13 @@ class Saver:
             places = " nor ".join(map(str, paths))
             self._missing = (
                 f"the best model so far, of validation loss {lowest:.2f}, is not at {places}; "
-                "training goes on without it"
+                "training continues without it"
             )
 
     def best_model(self, run: Checkpoint) -> dict[str, np.ndarray]:
         """The weights of the best model of `run`.
 
-        Raises UserError if another run has written over it.
+        Raises UserError if another run has overwritten it.
         """
         best = self._waiting or load_checkpoint(self.best_path)
         if not same_run(best, run):
@@ -164,7 +157,7 @@ class Saver:
 
 
 def _must_be_writable(path: Path) -> None:
-    """Raise UserError if no file can be made or replaced at `path`, or where it leads to."""
+    """Raise UserError if no file can be created or replaced at `path` or the target of a link."""
     link = os.path.islink(path)
     folder = Path(os.path.realpath(path)).parent if link else path.parent
     if os.path.isdir(path):
@@ -173,7 +166,7 @@ def _must_be_writable(path: Path) -> None:
         raise UserError(f"{path} is not a file; name one to save the model in")
     if not os.path.isdir(folder):
         leads = f", where {path} leads to," if link else ""
-        raise UserError(f"no folder {folder}{leads} to save the model in; make it first")
+        raise UserError(f"no folder {folder}{leads} to save the model in; create it first")
     try:
         try_to_write(path)
     except OSError as error:
@@ -181,7 +174,7 @@ def _must_be_writable(path: Path) -> None:
 
 
 def _read(path: Path) -> Checkpoint | None:
-    """The checkpoint at `path`, or None if there is none that can be read."""
+    """The checkpoint at `path`, or None if it can't be read."""
     try:
         return load_checkpoint(path)
     except UserError:
@@ -189,18 +182,18 @@ def _read(path: Path) -> Checkpoint | None:
 
 
 def _loss(checkpoint: Checkpoint) -> float:
-    """The validation loss of this very model; infinity if it has not been validated."""
+    """The validation loss of the model in a checkpoint; infinity if it was not validated."""
     position = checkpoint.run.get("position", {})
     loss = position.get("valid_loss") if position.get("batch") == 0 else None
     return math.inf if loss is None else float(loss)
 
 
 def _warn(error: UserError) -> None:
-    warn(f"{error}; training goes on, and the next save tries again")
+    warn(f"{error}; training continues, and the next save tries again")
 
 
 def same_run(a: Checkpoint, b: Checkpoint) -> bool:
-    """Whether two checkpoints are of one run: its id, its words, its settings that can't change.
+    """Whether two checkpoints are of one run: the same id, words and settings but `FREE`.
 
     Checkpoints of earlier versions have no id.
     """

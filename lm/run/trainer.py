@@ -1,0 +1,255 @@
+"""The loop over epochs: train, report, validate, lower the learning rate, save; then test."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minigrad import AnomalyError, detect_anomaly, keep_freed_memory
+
+from ..arguments import Every
+from ..batches import columns, count_batches, get_batch
+from ..checkpoint import Checkpoint, is_checkpoint
+from ..corpus import Corpus
+from ..model import RNNModel, as_tuple
+from ..settings import EVAL_BATCH_SIZE, Settings
+from ..steps import evaluate, train_step
+from .divergence import DivergenceWatch, where
+from .losses import Losses
+from .observer import EpochEnd, Observer, Report
+from .saving import Saver
+from .state import RunState
+from .stopping import StopRequest
+
+FIRST_REPORT = 5.0  # seconds after which there is a report, however long the interval
+
+
+class Trainer:
+    """A training run.
+
+    `best_path` receives the model with the best validation loss. `latest_path`, from which `resume`
+    continues, receives the state after every epoch, within an epoch as often as `save_every` says,
+    and at Ctrl-C or SIGTERM. `detect_anomaly` finds the first operation whose result is not finite.
+    Raises UserError if a split is too short or `best_path` can't be written to.
+    """
+
+    def __init__(
+        self,
+        model: RNNModel,
+        corpus: Corpus,
+        settings: Settings,
+        best_path: str | os.PathLike[str],
+        log_interval: int = 200,
+        dry_run: bool = False,
+        save_every: Every | None = None,
+        detect_anomaly: bool = False,
+    ) -> None:
+        self.saver = Saver(Path(best_path), save_every)
+        self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
+        self.state = RunState(model, settings, corpus.dictionary.idx2word)
+        self.model, self.settings = model, self.state.settings
+        self.unknown = corpus.unknown
+        self.observers: list[Observer] = []
+        self.log_interval = log_interval
+        self.detect_anomaly = detect_anomaly
+        self.epochs = 1 if dry_run else settings.epochs
+        rows = settings.bptt + 1 if dry_run else None  # one chunk, or all
+        self.train_source = columns("train", corpus.train, settings.batch_size)[:rows]
+        self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)[:rows]
+        self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)[:rows]
+        self.batches = count_batches(self.train_source, settings.bptt)
+        self.divergence = DivergenceWatch(
+            "" if detect_anomaly else ", or find the cause with --detect-anomaly"
+        )
+        self.stop = StopRequest()
+        self._has_reported = self._said_stopping = False
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue from where the checkpoint was saved.
+
+        Raises UserError unless the corpus was read with the vocabulary of the checkpoint.
+        """
+        self.state.restore(checkpoint)
+        self.saver.resume(checkpoint)
+
+    def fit(self) -> float:
+        """Train to the last epoch, Ctrl-C or SIGTERM; returns the best model's test loss.
+
+        Raises UserError if training diverges, or its result can't be saved.
+        """
+        keep_freed_memory()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.stop)
+            for observer in self.observers:
+                stack.callback(observer.close)
+                observer.start(self.state.summary(self.unknown))
+            self._note_before()
+            # Divergence is reported in one line, by the watch, and not by NumPy's warnings.
+            stack.enter_context(np.errstate(all="ignore"))
+            if self.detect_anomaly:
+                stack.enter_context(detect_anomaly())
+            self.saver.begin()
+            try:
+                while self.unfinished and not self.stop.requested:
+                    started = time.perf_counter()
+                    self.train_epoch()
+                    if not self.stop.requested:
+                        self.end_epoch(started)
+            except BrokenPipeError:  # nobody reads the lines any more: save the state
+                self.saver.latest(self.checkpoint())
+                raise
+            self._note_stopping()
+            return self.test()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are more epochs to train."""
+        return self.state.position.epoch <= self.epochs
+
+    def train_epoch(self) -> None:
+        """Train on the rest of this epoch, with a report after every interval."""
+        state, position = self.state, self.state.position
+        self.model.train()
+        if position.batch == 0:
+            state.reset_hidden()
+        state.losses.restart_clock()
+        while position.batch < self.batches and not self.stop.requested:
+            words = self._step()
+            for observer in self.observers:
+                observer.batch(position.epoch, position.batch, self.batches, words)
+            if position.batch % self.log_interval == 0 or position.batch == self.batches:
+                self._report()
+            elif not self._has_reported and state.losses.seconds >= FIRST_REPORT:
+                self._report(early=True)
+            self._note_stopping()
+            if self.saver.due():
+                self.saver.latest(self.checkpoint())
+
+    def _step(self) -> int:
+        """Train on the next chunk; returns its number of words."""
+        state, position, settings = self.state, self.state.position, self.settings
+        data, target = get_batch(self.train_source, position.batch * settings.bptt, settings.bptt)
+        try:
+            loss, norm, hidden = train_step(
+                self.model, state.optimizer, data, target, state.hidden, settings.clip
+            )
+        except AnomalyError as error:
+            place = where(position.batch + 1, position.epoch, state.optimizer.lr)
+            fault = f"{error}; at {place}"
+            raise self.divergence.error(fault, self.saver.last_good) from error
+        state.hidden = as_tuple(hidden)
+        state.losses.add(loss.data, norm, target.size)
+        position.batch += 1
+        return target.size
+
+    def end_epoch(self, started: float) -> None:
+        """Validate; lower the learning rate; save, and keep the model if it is the best."""
+        state, settings, epoch = self.state, self.settings, self.state.position.epoch
+        loss = self._evaluate("validating", self.valid_source)
+        for observer in self.observers:
+            observer.epoch_end(EpochEnd(epoch, time.perf_counter() - started, loss))
+        if not math.isfinite(loss):
+            fault = f"the validation loss is {loss} after epoch {epoch}"
+            raise self.divergence.error(fault, self.saver.last_good)
+        improved = state.position.end_epoch(loss)
+        decay = not improved if settings.decay_after is None else epoch >= settings.decay_after
+        if decay:
+            state.optimizer.lr /= settings.lr_decay
+        checkpoint = self.checkpoint()
+        self.saver.best(checkpoint, loss)
+        self.saver.latest(checkpoint)
+
+    def test(self) -> float:
+        """Save the latest state for the last time; returns the test loss of the best model."""
+        checkpoint = self.checkpoint()
+        self.saver.latest(checkpoint, last=True)
+        if self.saver.kept_loss is None:  # stopped before the first validation
+            self.saver.best(checkpoint, None)
+        self.model.load_state_dict(self.saver.best_model(checkpoint))
+        loss = self._evaluate("testing", self.test_source)
+        for observer in self.observers:
+            observer.end(loss)
+        self.saver.finish()
+        return loss
+
+    def _evaluate(self, doing: str, source: np.ndarray) -> float:
+        """The loss over a split, with its progress reported."""
+
+        def tell(batch: int, batches: int, words: int) -> None:
+            for observer in self.observers:
+                observer.evaluating(doing, batch, batches, words)
+            self._note_stopping()
+
+        return evaluate(self.model, source, self.settings.bptt, progress=tell)
+
+    def checkpoint(self) -> Checkpoint:
+        """The whole run as it is now. Raises UserError if it has diverged."""
+        self._read_losses()
+        checkpoint = self.state.checkpoint()
+        for observer in self.observers:
+            checkpoint.run |= observer.state()
+        states = {f"the hidden state {i}": h for i, h in checkpoint.hidden.items()}
+        position, lr = self.state.position, self.state.optimizer.lr
+        self.divergence.check_arrays({**checkpoint.model, **states}, position, lr)
+        self.divergence.raise_if_found(self.saver.last_good)
+        return checkpoint
+
+    def _read_losses(self) -> None:
+        steps = self.state.losses.read()
+        self.divergence.check_steps(steps, self.state.position, self.state.optimizer.lr)
+
+    def _report(self, early: bool = False) -> None:
+        """Tell the observers the mean loss; raises UserError if training has diverged.
+
+        An early report is an extra one: the interval continues.
+        """
+        self._read_losses()
+        position, losses = self.state.position, self.state.losses
+        report = Report(
+            epoch=position.epoch,
+            batch=position.batch,
+            batches=self.batches,
+            lr=self.state.optimizer.lr,
+            loss=losses.mean,
+            grad_norm=losses.norm,
+            words=losses.words,
+            seconds=losses.seconds,
+            count=losses.batches,
+        )
+        self._has_reported = True
+        if not early:
+            self.state.losses = Losses()
+        for observer in self.observers:
+            if early:
+                observer.early(report)
+            else:
+                observer.report(report)
+        self.divergence.raise_if_found(self.saver.last_good)
+
+    def _note(self, text: str) -> None:
+        for observer in self.observers:
+            observer.note(text)
+
+    def _note_before(self) -> None:
+        """Say what may surprise the user about the run that begins."""
+        if not self.unfinished:
+            self._note(
+                f"nothing is left to train: all {self.epochs} epochs are done; "
+                "a larger --epochs continues"
+            )
+        elif self.saver.last_good is None and is_checkpoint(self.best_path):
+            self._note(
+                f"{self.best_path} holds the best model of another run, which this one replaces; "
+                "another --save keeps it"
+            )
+
+    def _note_stopping(self) -> None:
+        """Say once that the run is stopping, if it is not at its end."""
+        if self.stop.requested and self.unfinished and not self._said_stopping:
+            self._said_stopping = True
+            self._note("stopping: the state is saved, and the best model so far is tested")
