@@ -118,9 +118,7 @@ def parser() -> Parser:
     p.add_argument("--epochs", type=at_least_one, default=40, help="passes over the images")
     p.add_argument("--lr", type=positive, default=3e-3, help="initial learning rate of Adam")
     p.add_argument("--seed", type=whole, default=1, help="seed of the split and all random draws")
-    p.add_argument(
-        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
-    )
+    p.add_argument("--backend", choices=mg.BACKENDS, default=current_backend(), help="the device")
     return p
 
 

@@ -141,9 +141,8 @@ def must_fit(path: str | os.PathLike[str] | None) -> Iterator[None]:
         yield
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(
-            f"{path} is a damaged checkpoint, or one of another version ({reason})"
-        ) from error
+        message = f"{path} is a damaged checkpoint, or one of another version ({reason})"
+        raise UserError(message) from error
 
 
 # -------------------------------------------------------------------- the file

@@ -12,9 +12,8 @@ from types import FrameType
 from typing import Any
 
 # Ctrl-C, what `kill` and schedulers send, and (not on Windows) what a closing terminal sends.
-SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 def handle_signals(how: Any) -> dict[signal.Signals, Any]:

@@ -80,7 +80,7 @@ def from_pytorch(source: Path, target: Path, data: str | None, rnn_type: str | N
 
 
 def parser() -> Parser:
-    p = Parser("convert", description="Convert a model of word_language_model's, or to it.")
+    p = Parser("convert", description="Convert models from word_language_model, and back.")
     p.add_argument("source", type=Path, help="a state_dict as safetensors, or a checkpoint")
     p.add_argument("target", type=Path, help="the file to write, of the other kind")
     p.add_argument("--data", metavar="DIR", help="the text of a state_dict (default Penn Treebank)")

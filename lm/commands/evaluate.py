@@ -46,7 +46,5 @@ def parser() -> Parser:
     p.add_argument("--data", metavar="DIR", help="the text: a folder, or 'builtin' "
                    "(default: the text that the model was trained on)")  # fmt: skip
     p.add_argument("--split", choices=SPLITS, default="test", help="the part of the text")
-    p.add_argument(
-        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
-    )
+    p.add_argument("--backend", choices=mg.BACKENDS, default=current_backend(), help="the device")
     return p

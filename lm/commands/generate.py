@@ -79,7 +79,5 @@ def parser() -> Parser:
                    help="below 1 favours likely words, above 1 unlikely ones")  # fmt: skip
     p.add_argument("--seed", type=whole, default=1, help="the same seed gives the same text")
     p.add_argument("--prompt", default="", help="words to start with")
-    p.add_argument(
-        "--backend", choices=mg.BACKENDS, default=current_backend(), help="where it runs"
-    )
+    p.add_argument("--backend", choices=mg.BACKENDS, default=current_backend(), help="the device")
     return p

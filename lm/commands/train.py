@@ -29,9 +29,7 @@ NOT_KEPT = {"log-interval": 200, "save-every": None, "metrics": None, "detect-an
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     if args.resume is not None and args.dry_run:
-        raise UserError(
-            "--dry-run would overwrite the run that --resume continues; leave one of them out"
-        )
+        raise UserError("--dry-run would overwrite the run that --resume continues; omit one")
     checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
     with must_fit(args.resume):
         settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
@@ -92,9 +90,7 @@ def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
             raise UserError(f"{model} is the text {text}; give --save another file")
     for other in (*models, *texts, *filter(None, [args.resume])):
         if args.metrics is not None and same_file(args.metrics, other):
-            raise UserError(
-                f"--metrics {args.metrics} is the same file as {other}; give it one of its own"
-            )
+            raise UserError(f"--metrics {args.metrics} is the same file as {other}; name another")
 
 
 def parser() -> Parser:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,7 @@ class DivergenceWatch:
         self.fault: str | None = None
         self.hint = hint
 
-    def check_steps(
-        self, steps: Sequence[tuple[float, float]], position: Position, lr: float
-    ) -> None:
+    def check_steps(self, steps: list[tuple[float, float]], position: Position, lr: float) -> None:
         """Check the losses and gradient norms of the latest batches."""
         for batch, (loss, norm) in enumerate(steps, start=position.batch - len(steps) + 1):
             if self.fault is None and not (math.isfinite(loss) and math.isfinite(norm)):

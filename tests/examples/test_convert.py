@@ -214,6 +214,18 @@ def test_arrays_that_do_not_fit_each_other_are_one_line(
     assert "rnn.bias_ih_l1 has shape (3,)" in result.error()
 
 
+def test_weights_that_are_not_finite_are_one_line(
+    call: Call, corpus: Path, state_dict: Path, tmp_path: Path
+) -> None:
+    weights = load_file(state_dict)
+    weights["decoder.bias"][3] = np.nan
+    save_file(weights, state_dict)
+    target = tmp_path / "x.safetensors"
+    result = call("convert", str(state_dict), str(target), "--data", str(corpus))
+    assert "decoder.bias" in result.error() and "not finite" in result.err
+    assert not target.exists()
+
+
 # ---------------------------------------------------------------- files that stay
 
 
