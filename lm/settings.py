@@ -14,6 +14,7 @@ from minigrad.nn.recurrent import DROPOUT_KINDS
 from minigrad.random import uniform
 
 from .arguments import at_least_one, layers, positive, probability, size, whole
+from .checkpoint import Checkpoint
 from .console import UserError
 from .corpus import VOCABULARIES
 from .model import RNNModel
@@ -202,3 +203,11 @@ def build_model(settings: Settings, ntoken: int) -> RNNModel:
         for parameter in model.parameters():
             parameter.data[...] = uniform(-bound, bound, parameter.shape)
     return model
+
+
+def trained_model(checkpoint: Checkpoint) -> tuple[Settings, RNNModel]:
+    """The settings and the model of a checkpoint; use it inside `must_fit`."""
+    settings = stored(checkpoint.settings)
+    model = build_model(settings, len(checkpoint.vocabulary))
+    model.load_state_dict(checkpoint.model)
+    return settings, model

@@ -15,7 +15,7 @@ from ..console import show
 from ..corpus import SPLITS, Dictionary
 from ..datasets import load_corpus
 from ..run.progress import watch
-from ..settings import EVAL_BATCH_SIZE, build_model, stored
+from ..settings import EVAL_BATCH_SIZE, trained_model
 from ..steps import evaluate, perplexity
 
 
@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dictionary = Dictionary(checkpoint.vocabulary)
     mg.use(args.backend)
     with must_fit(args.checkpoint):
-        settings = stored(checkpoint.settings)
-        model = build_model(settings, len(dictionary))
-        model.load_state_dict(checkpoint.model)
+        settings, model = trained_model(checkpoint)
 
     corpus = load_corpus(settings.data if args.data is None else args.data, dictionary)
     source = columns(args.split, getattr(corpus, args.split), EVAL_BATCH_SIZE)

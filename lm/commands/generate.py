@@ -16,7 +16,7 @@ from ..checkpoint import load_checkpoint, must_fit
 from ..console import UserError, complain, show
 from ..corpus import EOS, UNK, Dictionary
 from ..sampling import generate, pieces
-from ..settings import build_model, stored
+from ..settings import trained_model
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     mg.use(args.backend)
     with must_fit(args.checkpoint):
-        model = build_model(stored(checkpoint.settings), len(dictionary))
-        model.load_state_dict(checkpoint.model)
+        _, model = trained_model(checkpoint)
         dictionary.encode([EOS])  # every text begins with it
 
     prompt = args.prompt.split()

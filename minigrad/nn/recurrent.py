@@ -104,7 +104,8 @@ class Recurrent(Module):
     def extra_repr(self) -> str:
         options = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         given = [f"{k}={getattr(self, k)}" for k, v in options.items() if getattr(self, k) != v]
-        return ", ".join([f"{self.input_size}, {self.hidden_size}", *given])
+        cell = [self.cell.__name__] if type(self) is Recurrent else []
+        return ", ".join([*cell, f"{self.input_size}, {self.hidden_size}", *given])
 
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
