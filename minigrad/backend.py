@@ -1,8 +1,8 @@
-"""NumPy or CuPy: the one place that knows there are two.
+"""The backend, NumPy or CuPy.
 
-`use(name)` says where new tensors and parameters are made; until it is called, the environment
-variable MINIGRAD_BACKEND, or NumPy. An operation does not ask for the current backend but for
-the one its arrays live on, `array_module(array)`, so that a model stays where it was made.
+`use(name)` selects the backend of new tensors and parameters. The default is the value of the
+environment variable MINIGRAD_BACKEND, else NumPy. An operation does not use the current backend,
+but that of its arrays, `array_module(array)`: a model stays where it was created.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BACKENDS = ("numpy", "cupy")
 
 
 class BackendError(RuntimeError):
-    """The backend asked for can't be used here; the message says what is missing."""
+    """The requested backend is not available; the message says what is missing."""
 
 
 class _State(threading.local):
@@ -51,39 +51,39 @@ def _load_cupy() -> ModuleType:
 
 
 def _try_out(cupy: ModuleType) -> None:
-    """One kernel and one product, so that a missing part of CUDA shows now, and by name."""
+    """Run a kernel and a matrix product: a missing part of CUDA is an error now, not later."""
     try:
         kernel = cupy.ElementwiseKernel("T x", "T y", "y = x + 1;", "minigrad_first_kernel")
         two = kernel(cupy.ones((2, 2), dtype=np.float32))
         two.get()
     except Exception as error:
-        raise _incomplete("a kernel can't be compiled and run (NVRTC)", error) from error
+        raise _incomplete("cannot compile and run a kernel (NVRTC)", error) from error
     try:
         (two @ two).get()
     except Exception as error:
-        raise _incomplete("a matrix product can't be computed (cuBLAS)", error) from error
+        raise _incomplete("cannot compute a matrix product (cuBLAS)", error) from error
 
 
 def _incomplete(what: str, error: Exception) -> BackendError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return BackendError(
         f"backend 'cupy': {what}: {lines[0]}; pip install 'cupy-cuda12x[ctk]' (CUDA 12) or "
-        "'cupy-cuda13x[ctk]' (CUDA 13) brings the parts of CUDA that CuPy needs"
+        "'cupy-cuda13x[ctk]' (CUDA 13) installs the parts of CUDA that CuPy needs"
     )
 
 
 def load(name: str) -> ModuleType:
-    """The array module called `name` (BackendError if it can't be used)."""
+    """The array module called `name` (BackendError if it is not available)."""
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
     return np if name == "numpy" else _load_cupy()
 
 
 class use:
-    """Make new tensors and parameters on the backend `name`, "numpy" or "cupy".
+    """Create new tensors and parameters on the backend `name`, "numpy" or "cupy".
 
-    Holds from the call on, in this thread; as a context manager, until the block ends. Raises
-    BackendError if the backend can't be used, and says what is missing.
+    Takes effect at the call, in this thread; as a context manager, until the end of the block.
+    Raises BackendError, which says what is missing, if the backend is not available.
     """
 
     def __init__(self, name: str) -> None:
@@ -99,24 +99,24 @@ class use:
 
 
 def current_backend() -> str:
-    """The name of the backend on which new arrays are made."""
+    """The name of the backend of new arrays."""
     return _state.name
 
 
 def current_module() -> ModuleType:
-    """The array module on which new arrays are made."""
+    """The array module of new arrays."""
     return load(_state.name)
 
 
-NUMPYS = (np.ndarray, np.generic, int, float)  # a tuple made once: every operation asks
+NUMPY_TYPES = (np.ndarray, np.generic, int, float)  # a constant: every operation checks it
 
 
 def array_module(array: Array) -> ModuleType:
-    """The module that `array` belongs to: NumPy or CuPy. Python's numbers are NumPy's.
+    """The module of `array`: NumPy or CuPy; for a Python number NumPy.
 
-    Raises TypeError for what is no array.
+    Raises TypeError for anything else.
     """
-    if isinstance(array, NUMPYS):
+    if isinstance(array, NUMPY_TYPES):
         return np
     if not (hasattr(array, "get") and hasattr(array, "dtype")):  # as a CuPy array has
         raise TypeError(f"expected a tensor, an array or a number, not a {type(array).__name__}")
@@ -124,7 +124,7 @@ def array_module(array: Array) -> ModuleType:
 
 
 def from_torch(x: Any) -> Any:
-    """The values of a PyTorch tensor, on whatever device, as a NumPy array; all else as it is."""
+    """The values of a PyTorch tensor, on any device, as a NumPy array; anything else unchanged."""
     if type(x).__module__.partition(".")[0] != "torch" or not hasattr(x, "detach"):
         return x
     x = x.detach().cpu()
@@ -132,19 +132,19 @@ def from_torch(x: Any) -> Any:
 
 
 def to_host(array: Array) -> np.ndarray:
-    """`array` as a NumPy array; one that already is comes back itself, without a copy."""
+    """`array` as a NumPy array, without a copy if it already is one."""
     return np.asarray(array) if isinstance(array, np.ndarray | np.generic) else array.get()
 
 
 def place(array: Any, xp: ModuleType, dtype: Any = None) -> Array:
-    """`array`, a list or number as an array of the module `xp`; itself if it is one already."""
+    """An array, list or number as an array of `xp`, without a copy if it already is one."""
     if hasattr(array, "dtype") and array_module(array) is not xp:
         array = to_host(array)
     return xp.asarray(array, dtype=dtype)
 
 
 def floats(*scalars: Any) -> list[float]:
-    """Scalars, arrays or numbers, as Python's; from a GPU in one transfer, for which it waits."""
+    """Scalars, arrays or numbers, as Python floats; from a GPU in one synchronizing transfer."""
     for x in scalars:
         if hasattr(x, "dtype") and array_module(x) is not np:
             xp = array_module(x)
@@ -153,15 +153,15 @@ def floats(*scalars: Any) -> list[float]:
 
 
 def set_default_dtype(dtype: Any) -> None:
-    """Make parameters, and tensors of Python numbers, in this dtype (float32 at the start).
+    """Set the dtype of new parameters and of tensors from Python floats (initially float32).
 
-    Raises TypeError for a dtype that is not floating.
+    Raises TypeError for a dtype that is not floating point.
     """
     if np.dtype(dtype).kind != "f":
-        raise TypeError(f"the default dtype must be floating, not {np.dtype(dtype)}")
+        raise TypeError(f"the default dtype must be floating point, not {np.dtype(dtype)}")
     _state.default_dtype = np.dtype(dtype)
 
 
 def get_default_dtype() -> np.dtype:
-    """The dtype in which parameters are made."""
+    """The dtype of new parameters."""
     return _state.default_dtype

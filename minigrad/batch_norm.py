@@ -20,15 +20,15 @@ def batch_norm(
     momentum: float = 0.9,
     eps: float = 1e-5,
 ) -> Tensor:
-    """weight · (x - mean) / √(var + eps) + bias, channel by channel.
+    """weight · (x - mean) / √(var + eps) + bias, for each channel.
 
-    input (N, C, ...): statistics are over all axes but the second. The others are (C,). In
-    training, mean and (biased) variance are the batch's, and the running estimates, where given,
-    become momentum · running + (1 - momentum) · batch, with the unbiased variance; otherwise the
-    running estimates are used, as constants.
+    input (N, C, ...): the statistics are over all axes but the second. All others are (C,). In
+    training, mean and (biased) variance are those of the batch, and the running estimates, if
+    given, become momentum · running + (1 - momentum) · batch, with the unbiased variance.
+    Otherwise the running estimates are used, as constants.
 
-    Raises ValueError for an input without channels, for training on one value per channel (whose
-    variance is no estimate), and for evaluating without running estimates.
+    Raises ValueError for an input without channels, for training with one value per channel
+    (which has no unbiased variance), and for evaluation without running estimates.
     """
     same_dtype("batch_norm", input, weight, bias, running_mean, running_var)
     if input.ndim < 2:
@@ -40,7 +40,9 @@ def batch_norm(
 
     if training:
         if m == 1:
-            raise ValueError(f"batch_norm: one value per channel to train on, input {x.shape}")
+            raise ValueError(
+                f"batch_norm: training needs more than one value per channel, not {x.shape}"
+            )
         mean, var = x.mean(axis=axes), x.var(axis=axes)
         for running, batch in ((running_mean, mean), (running_var, var * (m / (m - 1)))):
             if running is not None:
@@ -59,9 +61,9 @@ def batch_norm(
         y += bias.data.reshape(channels)
 
     # In training, mean and sigma depend on every x of the channel: d mean/dx_j = 1/m and
-    # d sigma/dx_j = normal_j/m, so that
+    # d sigma/dx_j = normal_j/m. So
     #     d normal_i/dx_j = ((i = j) - 1/m - normal_i · normal_j/m) / sigma,
-    # and summing over i with g = d loss/d normal gives
+    # and the sum over i, with g = d loss/d normal, is
     #     dx = (g - mean(g) - normal · mean(g · normal)) / sigma.
     # In evaluation they are constants, and only the first term remains.
     def backward(dy: Array) -> list[Array]:

@@ -1,14 +1,14 @@
 """Backpropagation through time: one algorithm for every cell.
 
-A recurrent layer applies one cell at every step, so that its loss depends on the weights through
-all steps. `unrolled` records each step on the tape: backpropagation through time is then nothing
-but `backward` through that long graph. `through_time` does the same by hand.
+A recurrent layer applies the same cell at every step, so its loss depends on the weights through
+every step. `unrolled` records each step on the tape: `backward` through this long graph is
+backpropagation through time. `through_time` computes the same gradients by hand.
 
-Forward, the cell steps from t = 0 to T-1 and keeps what the derivative needs. Backward walks the
-same steps from T-1 to 0. At each, the gradient of the state is what comes from the output at that
-step plus what the later steps have sent back. The cell turns it into the gradient of its
-pre-activations, and the recurrent weights send that on to the step before. The gradient of the
-weights is a sum over all steps, which one matrix product forms at the end (Werbos 1990).
+The forward pass runs the cell from t = 0 to T-1 and saves what the derivative needs. The backward
+pass runs from T-1 to 0. At each step, the gradient of the state is a sum: the gradient of this
+step's output plus the gradient that comes back from the next step. The cell turns it into the
+gradient of its pre-activations, and W_hh.T carries that to the previous step. The gradient of a
+weight matrix is a sum over all steps, computed as one matrix product at the end (Werbos 1990).
 
     forward                         backward
     zx = W_ih x + b_ih, all t       for t, from the last to the first:
@@ -17,12 +17,12 @@ weights is a sum over all steps, which one matrix product forms at the end (Werb
         h  = the cell's step            dh += W_hh.T dzh[t]
                                     dW_ih = Σ_t dzx[t] x[t].T,  dW_hh = Σ_t dzh[t] h[t-1].T
 
-The walk ends at the first step of the chunk. The gradient of the incoming state goes to the
-operation that made this state; if the state was detached, there is none, and BPTT is truncated
-here (Williams & Peng 1990).
+The backward pass ends at the first step of the chunk. The gradient of the initial state goes to the
+operation that computed this state. If the state was detached, there is no such operation: this is
+truncated BPTT (Williams & Peng 1990).
 
-Outside, sequences are (T, B, features). Inside `through_time`, as in the equations, a state has a
-column for each sequence, (H, B).
+The arguments and results are (T, B, features). Inside `through_time`, a state is (H, B): each
+sequence is a column, as in the equations.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def unrolled(
     b_ih: Tensor,
     b_hh: Tensor,
 ) -> tuple[Tensor, ...]:
-    """One recurrent layer, its cell's equations unrolled on the tape.
+    """One recurrent layer: the equations of its cell, unrolled on the tape.
 
     x (T, B, I), each state (B, H), W_ih (G·H, I), W_hh (G·H, H), biases (G·H,).
     Returns the output (T, B, H) and the last step's state, each (B, H).
@@ -70,21 +70,21 @@ def through_time(
     b_ih: Tensor,
     b_hh: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The same layer with its derivative by hand; shapes as for `unrolled`."""
+    """The same layer with a hand-written derivative; shapes as for `unrolled`."""
     T, B, _ = x.shape
     G, H = cell.num_gates, W_hh.shape[1]
     xp, dtype = array_module(x.data), x.dtype
 
     b_zx, b_zh = biases_of_projections(cell, b_ih.data, b_hh.data, B)
-    zx = project_inputs(x.data, W_ih.data, b_zx)  # (T, G·H, B), all steps in one product
-    gates = zx.reshape(T, G, H, B)  # the same memory: `step` writes the gates over zx
-    states = [with_room_for_steps(s.data, T) for s in state]  # (T + 1, H, B) each
+    zx = project_inputs(x.data, W_ih.data, b_zx)  # (T, G·H, B), one product for all steps
+    gates = zx.reshape(T, G, H, B)  # a view: `step` overwrites zx with the gates
+    states = [allocate_states(s.data, T) for s in state]  # (T + 1, H, B) each
     at = list(zip(*states, strict=True))  # at[t] is the state before step t
     saved = xp.empty((T, cell.num_saved, H, B), dtype)
     zh = xp.empty((G * H, B), dtype)
     zh_blocks = zh.reshape(G, H, B)
 
-    with np.errstate(over="ignore"):  # of `logistic`
+    with np.errstate(over="ignore"):  # exp may overflow in `logistic`
         for t in range(T):
             xp.matmul(W_hh.data, at[t][0], out=zh)
             if b_zh is not None:
@@ -92,14 +92,14 @@ def through_time(
             cell.step(gates[t], zh_blocks, at[t], at[t + 1], saved[t])
 
     def backward(doutput: Array, *dlast: Array) -> list[Array | None]:
-        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # of every step
+        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # every step
         local = list(zip(*cell.local_derivatives(gates, before, after, saved), strict=True))
         dzx = xp.empty((T, G, H, B), dtype)
         dzh = dzx if cell.sums_projections else xp.empty_like(dzx)
         dout = transposed(doutput)  # (T, H, B)
         dstate = [transposed(d) for d in dlast]
-        dh = dstate[0]  # another name for it: what is added to dh is added to dstate[0]
-        W_hh_T = W_hh.data.T.copy()  # contiguous rows make the products below twice as fast
+        dh = dstate[0]  # the same array: `dh +=` changes dstate[0] too
+        W_hh_T = W_hh.data.T.copy()  # a contiguous copy halves the time of the products below
         through_weights = xp.empty((H, B), dtype)
         for t in reversed(range(T)):
             dh += dout[t]
@@ -122,10 +122,10 @@ def through_time(
 def biases_of_projections(
     cell: type[Cell], b_ih: Array, b_hh: Array, B: int
 ) -> tuple[Array, Array | None]:
-    """What to add to zx for all steps in advance, and to zh at each step (None: nothing).
+    """The biases to add to zx, once for all steps, and to zh, at each step (None: nothing).
 
-    Where only zx + zh matters, both biases go to zx. Elsewhere b_hh is made (G·H, B), since
-    adding a full array is faster than broadcasting a column.
+    If only zx + zh matters, both biases go into zx. Otherwise b_hh becomes (G·H, B), because
+    adding an array of the same shape is faster than broadcasting a column.
     """
     if cell.sums_projections:
         return b_ih + b_hh, None
@@ -139,8 +139,8 @@ def project_inputs(x: Array, W_ih: Array, bias: Array) -> Array:
     return add_bias_and_transpose(zx.reshape(T, B, len(W_ih)), bias)
 
 
-def with_room_for_steps(first: Array, T: int) -> Array:
-    """A state (B, H) as the first of T + 1, in columns: (T + 1, H, B)."""
+def allocate_states(first: Array, T: int) -> Array:
+    """An array (T + 1, H, B) for the states of all steps; `first`, (B, H), is the first."""
     B, H = first.shape
     states = array_module(first).empty((T + 1, H, B), first.dtype)
     states[0] = first.T
@@ -157,10 +157,10 @@ def gradients(
     dzx: Array,
     dzh: Array,
 ) -> list[Array | None]:
-    """The gradients of x, the states, W_ih, W_hh, b_ih and b_hh; None where nobody asks.
+    """The gradients of x, the states, W_ih, W_hh, b_ih and b_hh; None if not required.
 
-    h_prev (T, H, B), dstate (H, B) each; dzx and dzh (T, G·H, B). For each weight, the sum over
-    all steps is one product: Σ_t dz[t] h[t-1].T is [dz[0] dz[1] …] [h[-1] h[0] …].T.
+    h_prev (T, H, B), dstate: each (H, B), dzx and dzh (T, G·H, B). For each weight, one product
+    computes the sum over all steps: Σ_t dz[t] h[t-1].T = [dz[0] dz[1] …] [h[-1] h[0] …].T.
     """
     T, B, I = x.shape
     dzx, h_prev = join_steps(dzx), join_steps(h_prev)  # (G·H, T·B) and (H, T·B)

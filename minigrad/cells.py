@@ -1,23 +1,22 @@
-"""The recurrent cells: one step of each, as equations and by hand.
+"""The recurrent cells: one step of each, as equations and with a hand-written derivative.
 
-A cell is a class with four members:
+A cell is a class with four methods:
 
-`equations`          the step as textbooks write it, in differentiable operations
-`step`               the same step on bare arrays, in place
-`local_derivatives`  the factors of the derivative that do not depend on gradients
-`step_backward`      one step of the derivative: these factors times the gradients
+`equations`          the step in differentiable operations
+`step`               the same step on arrays, in place
+`local_derivatives`  the factors of the derivative that do not depend on upstream gradients
+`step_backward`      the derivative of one step: these factors times the upstream gradients
 
-`bptt` carries the last three through time. The factors, such as 1 - h², are known for all steps
-once forward ends: one call computes them all, where one a step would cost more than its arithmetic.
+`bptt` runs the last three through time. The factors, such as 1 - h², are known for all steps when
+the forward pass ends. One call computes them all: a call per step would be slower.
 
-Every cell sees two projections, of its input and of its previous state, with their biases:
+The input of every cell is two projections, one of x and one of the previous h:
 
     zx = W_ih x + b_ih        zh = W_hh h_prev + b_hh
 
-In `equations`, batches are rows: zx and zh are (B, G·H), a state is (B, H). Elsewhere they are
-columns, as in the mathematics: zx and zh are (G, H, B), a state is (H, B), so that each of the G
-gates is one contiguous block. `d` + name is the gradient of the loss with respect to name, dy_dx
-the derivative of y with respect to x.
+In `equations`, a sequence is a row: zx and zh are (B, G·H), a state is (B, H). Elsewhere it is a
+column: zx and zh are (G, H, B), a state is (H, B), so that each of the G gates is one contiguous
+block. dy is the gradient of the loss with respect to y, dy_dx the derivative of y by x.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from .tensor import Tensor
 
 Arrays = Sequence[Array]
 
-CELLS: dict[str, type[Cell]] = {}  # the cells by name; a fifth one is a class like these
+CELLS: dict[str, type[Cell]] = {}  # every cell by its name
 
 
 class Cell:
-    """What the loop through time asks of a cell; the `name` of a subclass registers it."""
+    """The interface of a cell. `class MyCell(Cell, name="MY")` adds one to `CELLS`."""
 
     num_gates: int  # G, the number of blocks of pre-activations
     num_states: int  # how many arrays make up the state; the first, h, is also the output
-    num_saved = 0  # how many more (H, B) arrays a step saves for its derivative
-    sums_projections = True  # whether only zx + zh matters: then dzx and dzh are one array
-    sgd_lr = 1.0  # a learning rate at which it trains with plain SGD and clipping
+    num_saved = 0  # how many (H, B) arrays a step saves for its derivative, besides the gates
+    sums_projections = True  # whether the step depends on zx + zh only, so that dzx = dzh
+    sgd_lr = 1.0  # a good learning rate for SGD with gradient clipping
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         if name is not None:
@@ -54,22 +53,22 @@ class Cell:
 
     @staticmethod
     def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
-        """Write the next state into `state`, the gates over zx, and the rest into `saved`."""
+        """Write the next state into `state`, the gates into zx, and other values into `saved`."""
         raise NotImplementedError
 
     @staticmethod
     def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
-        """The factors of all steps, (T, ...) each; `step_backward` gets its step's slice of each.
+        """The factors of all T steps, each (T, ...); `step_backward` gets the slices of its step.
 
-        gates (T, G, H, B), saved (T, num_saved, H, B); previous and state are (T, H, B) each.
+        gates (T, G, H, B), saved (T, num_saved, H, B); previous and state: each (T, H, B).
         """
         raise NotImplementedError
 
     @staticmethod
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
-        """Write dzx (and dzh, unless the cell sums its projections) from the new state's gradient.
+        """From the gradient of the new state, compute dzx (and dzh, unless `sums_projections`).
 
-        `dstate` then becomes the gradient of the previous state, without the path through zh.
+        In place, `dstate` becomes the gradient of the previous state, without the path through zh.
         """
         raise NotImplementedError
 
@@ -90,7 +89,7 @@ class TanhRNN(Cell, name="RNN_TANH"):
     @staticmethod
     def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
         z, (h,) = zx, state
-        z += zh  # in place, in zx's memory
+        z += zh  # in place: zx becomes z
         array_module(z).tanh(z[0], out=h)
 
     @staticmethod
@@ -102,11 +101,11 @@ class TanhRNN(Cell, name="RNN_TANH"):
     def step_backward(local: Arrays, dstate: Arrays, dzx: Array, dzh: Array) -> None:
         (dh_dz,), (dh,) = local, dstate
         array_module(dh).multiply(dh, dh_dz, out=dzx[0])
-        dh.fill(0)  # h_prev reaches h only through zh
+        dh.fill(0)  # h_prev affects h only through zh
 
 
 class ReLURNN(TanhRNN, name="RNN_RELU"):
-    """The same with h = max(z, 0) (Le et al. 2015, section 4): dz = dh where h > 0, else 0."""
+    """The same with h = max(z, 0) (Le et al. 2015, section 4): dz = dh if h > 0, else 0."""
 
     sgd_lr = 2.0
 
@@ -117,7 +116,7 @@ class ReLURNN(TanhRNN, name="RNN_RELU"):
     @staticmethod
     def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
         z, (h,) = zx, state
-        z += zh  # in place, in zx's memory
+        z += zh  # in place: zx becomes z
         array_module(z).maximum(z[0], 0, out=h)
 
     @staticmethod
@@ -133,9 +132,9 @@ class LSTM(Cell, name="LSTM"):
         c = f c_prev + i g
         h = o tanh(c)
 
-    with z = zx + zh in four blocks, in the order i f g o. The state is (h, c). Backward:
+    where z = zx + zh has four blocks, in the order i f g o. The state is (h, c). Backward:
 
-        dc  += dh o (1 - tanh²(c))    (c reaches the loss through h and through the next step)
+        dc  += dh o (1 - tanh²(c))    (c affects the loss through h and through the next step)
         dz_i = dc g i(1 - i)          dz_f = dc c_prev f(1 - f)
         dz_g = dc i (1 - g²)          dz_o = dh tanh(c) o(1 - o)
         dc_prev = dc f                dh_prev = W_hh.T dz    (added by bptt)
@@ -156,7 +155,7 @@ class LSTM(Cell, name="LSTM"):
     def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
         (_, c_prev), (h, c), (tanh_c,) = previous, state, saved
         xp, z = array_module(zx), zx
-        z += zh  # in place, in zx's memory, where the gates then replace z
+        z += zh  # in place: zx becomes z, then the gates
         i, f, g, o = z
         logistic(z[:2], out=z[:2])  # i and f
         xp.tanh(g, out=g)
@@ -170,7 +169,7 @@ class LSTM(Cell, name="LSTM"):
     def local_derivatives(gates: Array, previous: Arrays, state: Arrays, saved: Array) -> Arrays:
         (_, c_prev), tanh_c = previous, saved[:, 0]
         i, f, g, o = gates.swapaxes(0, 1)  # each (T, H, B)
-        dc_dz = array_module(gates).empty_like(gates[:, :3])  # of the three gates that make c
+        dc_dz = array_module(gates).empty_like(gates[:, :3])  # c depends on three of the gates
         dc_dz[:, 0] = g * i * (1 - i)
         dc_dz[:, 1] = c_prev * f * (1 - f)
         dc_dz[:, 2] = i * (1 - g * g)
@@ -186,23 +185,23 @@ class LSTM(Cell, name="LSTM"):
         xp.multiply(dc, dc_dz, out=dzx[:3])
         xp.multiply(dh, dh_dz_o, out=dzx[3])
         dc *= f
-        dh.fill(0)  # h_prev reaches h only through zh
+        dh.fill(0)  # h_prev affects h only through zh
 
 
 class GRU(Cell, name="GRU"):
-    """Gated recurrent unit (Cho et al. 2014; the reset after the product, as in cuDNN).
+    """Gated recurrent unit (Cho et al. 2014; r is applied after W_hh, as in PyTorch).
 
         r = σ(zx_r + zh_r)    z = σ(zx_z + zh_z)    n = tanh(zx_n + r zh_n)
         h = (1 - z) n + z h_prev
 
-    in three blocks, in the order r z n. Backward, with dz_r for the gradient of zx_r + zh_r:
+    zx and zh have blocks in the order r z n. Backward (dz_r: gradient of zx_r + zh_r, and so on):
 
         dz_n = dh (1 - z) (1 - n²)    dz_z = dh (h_prev - n) z(1 - z)
         dz_r = dz_n zh_n r(1 - r)
         dzx  = dz_r, dz_z, dz_n       dzh = dz_r, dz_z, r dz_n
         dh_prev = dh z + W_hh.T dzh   (the second term added by bptt)
 
-    The third block of b_hh counts times r, that of b_ih does not: here the two biases differ.
+    r scales the third block of b_hh but not that of b_ih: their gradients differ.
     """
 
     num_gates, num_states, num_saved, sgd_lr = 3, 1, 1, 10.0
@@ -220,7 +219,7 @@ class GRU(Cell, name="GRU"):
     @staticmethod
     def step(zx: Array, zh: Array, previous: Arrays, state: Arrays, saved: Array) -> None:
         (h_prev,), (h,), (zh_n,) = previous, state, saved
-        xp, gates = array_module(zx), zx  # in place: the gates replace zx
+        xp, gates = array_module(zx), zx  # in place: zx becomes the gates
         zh_n[...] = zh[2]
         gates[:2] += zh[:2]
         r, z, n = gates

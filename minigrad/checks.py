@@ -1,4 +1,4 @@
-"""What a layer or a loss checks of its arguments, with one sentence for what is wrong."""
+"""Checks of the arguments of layers and losses; each error is one sentence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .tensor import Tensor
 
 
 def integers(layer: str, x: Any) -> Array:
-    """Ids, in a tensor, an array or lists, as an array of int64 (TypeError if not integers).
+    """Ids (a tensor, array or list) as an int64 array; TypeError if they are not integers.
 
-    In a smaller type, what is computed from them could overflow.
+    int64, because index arithmetic in a smaller type could overflow.
     """
     ids = x.data if isinstance(x, Tensor) else from_torch(x)
     if not hasattr(ids, "dtype"):
@@ -33,7 +33,7 @@ def check_tensor(layer: str, input: Any) -> None:
 
 
 def same_dtype(layer: str, input: Tensor, *parameters: Tensor | None) -> None:
-    """Refuse a silent upcast: TypeError if a parameter's dtype differs from the input's."""
+    """TypeError if a parameter's dtype differs from the input's, instead of a silent upcast."""
     check_tensor(layer, input)
     for parameter in parameters:
         if parameter is not None and parameter.dtype != input.dtype:

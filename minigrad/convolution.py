@@ -1,8 +1,8 @@
-"""Convolution and max-pooling of images, over the windows that a kernel visits.
+"""Convolution and max-pooling of images.
 
-Both gather the windows into one array first (im2col, Chellapilla et al. 2006): then convolution
-is a matrix product, pooling a maximum along an axis. `windows` and `scatter` are each other's
-transpose, so that the gradient of the one is the other.
+Both first copy all windows into one array (im2col, Chellapilla et al. 2006). Then convolution is a
+matrix product, and pooling is a maximum along an axis. `scatter` is the transpose of `windows`, so
+each computes the gradient of the other.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Pair = int | tuple[int, int]
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """One number for both sides, or one for each (TypeError for anything else)."""
+    """A pair of integers, from a pair or one integer for both (TypeError for anything else)."""
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(n, int | np.integer) for n in both):
         raise TypeError(
-            f"kernel size, stride and padding are a whole number or a pair of them, not {value!r}"
+            f"kernel size, stride and padding must be an integer or a pair of them, not {value!r}"
         )
     return both
 
@@ -32,7 +32,7 @@ def pair(value: Pair) -> tuple[int, int]:
 def _offsets(
     image: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]
 ) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
-    """For each place (i, j) in the kernel: the pixels that it meets over all windows."""
+    """For each position (i, j) in the kernel: the pixels under it in all windows."""
     (H, W), (kh, kw), (sh, sw) = image[-2:], kernel, stride
     for i in range(kh):
         for j in range(kw):
@@ -41,7 +41,7 @@ def _offsets(
 
 
 def windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int]) -> Array:
-    """(N, C, H, W) to (N, C, kh, kw, H', W'): the window at each of H'·W' places."""
+    """(N, C, H, W) to (N, C, kh, kw, H', W'): the window at each of H'·W' positions."""
     (N, C, H, W), (kh, kw), (sh, sw) = x.shape, kernel, stride
     shape = (N, C, kh, kw, (H - kh) // sh + 1, (W - kw) // sw + 1)
     out = array_module(x).empty(shape, x.dtype)
@@ -53,7 +53,7 @@ def windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int]) -> Array
 def scatter(
     dwindows: Array, image: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]
 ) -> Array:
-    """The transpose of `windows`: each pixel of (N, C, H, W) the sum over the windows it is in."""
+    """The transpose of `windows`: each pixel of (N, C, H, W) is the sum over all its windows."""
     out = array_module(dwindows).zeros(image, dwindows.dtype)
     for i, j, pixels in _offsets(image, kernel, stride):
         out[pixels] += dwindows[:, :, i, j]
@@ -68,7 +68,7 @@ def _padded(x: Array, padding: tuple[int, int], value: float) -> Array:
 
 
 def _cropped(x: Array, padding: tuple[int, int]) -> Array:
-    """The transpose of `_padded`: the border taken away again."""
+    """The transpose of `_padded`: without the border."""
     ph, pw = padding
     return x[:, :, ph : x.shape[2] - ph, pw : x.shape[3] - pw]
 
@@ -81,7 +81,10 @@ def _check(layer: str, input: Tensor, kernel: Pair, stride: Pair, padding: Pair)
         input.shape[2:], pair(kernel), pair(stride), pair(padding), strict=True
     ):
         if k < 1 or s < 1 or p < 0:
-            raise ValueError(f"{layer}: kernel {kernel}, stride {stride} or padding {padding}")
+            raise ValueError(
+                f"{layer}: kernel and stride must be at least 1, padding at least 0, "
+                f"not {kernel}, {stride} and {padding}"
+            )
         if side + 2 * p < k:
             raise ValueError(
                 f"{layer}: a kernel of {kernel} does not fit into {input.shape} padded by {padding}"
@@ -95,19 +98,19 @@ def conv2d(
     stride: Pair = 1,
     padding: Pair = 0,
 ) -> Tensor:
-    """Cross-correlation, as deep learning calls convolution.
+    """Cross-correlation, called convolution in deep learning.
 
     y[n, o, p, q] = bias[o] + Σ_{c,i,j} weight[o, c, i, j] · x[n, c, p·stride + i, q·stride + j]
 
-    input (N, C, H, W) with zeros as padding, weight (O, C, kh, kw), bias (O,); returns
+    input (N, C, H, W), padded with zeros, weight (O, C, kh, kw), bias (O,); returns
     (N, O, H', W') with H' = (H + 2·padding - kh) // stride + 1. Raises ValueError for shapes
-    that don't fit.
+    that do not fit.
     """
     same_dtype("conv2d", input, weight, bias)
     O, C, kh, kw = weight.shape
     _check("conv2d", input, (kh, kw), stride, padding)
     if input.shape[1] != C:
-        raise ValueError(f"conv2d: weight for {C} channels, input {input.shape}")
+        raise ValueError(f"conv2d: the weight is for {C} channels, the input is {input.shape}")
     kernel, stride, padding = (kh, kw), pair(stride), pair(padding)
     x = _padded(input.data, padding, 0)
     columns = windows(x, kernel, stride)
@@ -132,16 +135,16 @@ def conv2d(
 def max_pool2d(
     input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
 ) -> Tensor:
-    """The largest value of each window; its gradient goes to the first place that has it.
+    """The maximum of each window; the gradient goes to its first position in the window.
 
-    input (N, C, H, W); the stride is the kernel's size unless given, and padding never wins.
-    Returns (N, C, H', W'), sized as for `conv2d`. Raises ValueError for shapes that don't fit.
+    input (N, C, H, W), padded with -∞; the stride is by default the kernel size. Returns
+    (N, C, H', W'), with H' and W' as for `conv2d`. Raises ValueError for shapes that do not fit.
     """
     stride = kernel_size if stride is None else stride
     _check("max_pool2d", input, kernel_size, stride, padding)
     kernel, stride, padding = pair(kernel_size), pair(stride), pair(padding)
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        raise ValueError(f"max_pool2d: padding {padding} over half of kernel {kernel}")
+        raise ValueError(f"max_pool2d: padding {padding} is more than half of kernel {kernel}")
     xp = array_module(input.data)
     x = _padded(input.data, padding, -xp.inf)
     columns = windows(x, kernel, stride)

@@ -1,4 +1,4 @@
-"""Making tensors of numbers, lists and arrays."""
+"""Create tensors from numbers, lists and arrays."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from .tensor import Tensor
 
 
 def tensor(x: Any, *, requires_grad: bool = False, dtype: Any = None) -> Tensor:
-    """A tensor on the current backend.
+    """A new tensor on the current backend, with a copy of the values of x.
 
-    Python floats and lists of them take the default dtype (float32), arrays keep theirs, PyTorch's
-    too, and integers stay integers, which can't require a gradient (TypeError). Tensors, and lists
-    of them, give their values alone: what keeps a list's gradients is `stack`.
+    Python floats, and lists of them, get the default dtype (float32). Arrays, also PyTorch's, keep
+    their dtype. Integers stay integers, and can't require a gradient (TypeError). From a tensor, or
+    a list of tensors, only the values are copied; to keep the gradients of a list, use `stack`.
     """
     x = _values(x)
     if dtype is None and not hasattr(x, "dtype") and np.asarray(x).dtype.kind == "f":
         dtype = get_default_dtype()
-    # A copy, as torch.tensor makes: what happens to the source later shall not reach the tensor.
+    # A copy, as in torch.tensor: later changes of the source do not change the tensor.
     xp = current_module()
     return Tensor(xp.array(place(x, xp), dtype=dtype), requires_grad)
 
 
 def _values(x: Any) -> Any:
-    """A tensor's array, also for a list of tensors; anything else as it is."""
+    """The array of a tensor or of a list of tensors; anything else unchanged."""
     if isinstance(x, Tensor):
         return x.data
     if not _holds_a_tensor(x):

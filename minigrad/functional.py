@@ -1,4 +1,4 @@
-"""Functions built from the primitives, and those whose gradient is better written as a whole.
+"""Functions built from primitives, and functions with a derivative of their own.
 
 Names, argument order and defaults are those of torch.nn.functional.
 """
@@ -113,21 +113,23 @@ def linear_cross_entropy(input: Tensor, weight: Tensor, bias: Tensor | None, tar
 
 
 def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
-    """The rows of `weight` that `input` names.
+    """The rows of `weight` that `input` selects.
 
     input: integers of any shape (...), weight (V, E); returns (..., E). Raises IndexError for an
     id that is negative or not below V, TypeError for ids that are not integers.
     """
-    ids = integers("embedding", input)  # the host's are checked there, before a GPU gets them
+    ids = integers("embedding", input)  # check them on the host, before they go to a GPU
     V, E = weight.shape
     if ids.size and not 0 <= ids.min() <= ids.max() < V:
-        raise IndexError(f"embedding: ids from {ids.min()} to {ids.max()}, but there are {V} rows")
+        raise IndexError(
+            f"embedding: ids from {ids.min()} to {ids.max()}, but the weight has only {V} rows"
+        )
     ids = place(ids, array_module(weight.data))
 
     def backward(dy: Array) -> Array:
         xp = array_module(dy)
         dW = xp.zeros((V, E), dy.dtype)
-        # A word may occur more than once. Element by element, for which `add.at` is fastest.
+        # An id may occur more than once: sum its rows. `add.at` is fastest on single elements.
         elements = ids.reshape(-1, 1) * E + xp.arange(E)
         xp.add.at(dW.reshape(-1), elements.reshape(-1), dy.reshape(-1))
         return dW
@@ -138,7 +140,7 @@ def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
 def check_probability(layer: str, p: float) -> None:
     """Raise ValueError unless p is in [0, 1]."""
     if not 0 <= p <= 1:
-        raise ValueError(f"{layer}: p is a probability, from 0 to 1, not {p}")
+        raise ValueError(f"{layer}: p must be a probability from 0 to 1, not {p}")
 
 
 def dropout(
@@ -149,13 +151,13 @@ def dropout(
     mask: Array | None = None,
     shared: tuple[int, ...] = (),
 ) -> Tensor:
-    """Each element zero with probability p, the others divided by 1 - p.
+    """Set each element to zero with probability p and divide the others by 1 - p.
 
-    The scaling keeps the expectation, so that evaluation (`training=False`) is the identity
-    (Srivastava et al. 2014, section 10). Along the axes `shared`, one draw serves all elements:
-    over the pixels of a feature map that is spatial dropout (Tompson et al. 2015), along time
-    variational dropout (Gal & Ghahramani 2016). `mask`, 1 to keep and 0 to drop, is drawn unless
-    given; it must broadcast to the input. Raises ValueError for p outside [0, 1].
+    The scaling keeps the expected value, so that evaluation (`training=False`) is the identity
+    (Srivastava et al. 2014, section 10). The mask broadcasts along the axes `shared`: with the
+    axes of the pixels this is spatial dropout (Tompson et al. 2015), with the time axis
+    variational dropout (Gal & Ghahramani 2016). `mask` (1 keeps, 0 drops) must broadcast to the
+    input; by default it is random. Raises ValueError for p outside [0, 1].
     """
     check_tensor("dropout", input)
     check_probability("dropout", p)
@@ -175,7 +177,7 @@ def dropout(
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, *, mask: Array | None = None
 ) -> Tensor:
-    """Spatial dropout: whole feature maps of (N, C, L), one draw per sample and channel."""
+    """Spatial dropout of whole feature maps (N, C, L), one draw per sample and channel."""
     check_tensor("dropout1d", input)
     if input.ndim != 3:
         raise ValueError(f"dropout1d: the input must be (N, C, L), not {input.shape}")
@@ -185,7 +187,7 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, *, mask: Array | None = None
 ) -> Tensor:
-    """Spatial dropout: whole feature maps of (N, C, H, W), one draw per sample and channel."""
+    """Spatial dropout of whole feature maps (N, C, H, W), one draw per sample and channel."""
     check_tensor("dropout2d", input)
     if input.ndim != 4:
         raise ValueError(f"dropout2d: the input must be (N, C, H, W), not {input.shape}")

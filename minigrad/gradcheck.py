@@ -1,4 +1,4 @@
-"""Finite differences against the tape."""
+"""Compare the gradients of the tape with finite differences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from .backend import Array, array_module, to_host
 from .tensor import Tensor
 
-DIRECTIONS = 5  # how many the fast mode tries
+DIRECTIONS = 5  # per input, in fast mode
 
 
 class GradcheckError(AssertionError):
-    """A gradient that differs from its finite difference."""
+    """A gradient differs from its finite difference."""
 
 
 def gradcheck(
@@ -28,24 +28,24 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of fn(*inputs) with central differences, in float64.
 
-    All outputs are weighted with one random upstream gradient v (with ones, a gradient that is
-    right only for ones would pass), and for each element x of each input that requires a
-    gradient, the tape's d(Σ v·output)/dx is held against (f(x + eps) - f(x - eps)) / 2 eps.
+    The upstream gradient v is random: with ones, a gradient that is right only for ones would
+    pass. Let f = Σ v·output. For each element x of each input that requires a gradient, df/dx from
+    the tape is compared with (f(x + eps) - f(x - eps)) / (2 eps). The two agree if they differ by
+    at most
 
-    They agree if they differ by at most
+        rtol · |numeric|  +  atol · (largest |numeric| of this input)  +  rounding
 
-        rtol · |numeric|  +  atol · the input's largest |numeric|  +  rounding
-
-    where rounding is what float64 leaves of such a difference quotient, some 1e-9 of the
-    outputs' size. Nothing in it is absolute: a gradient that is tiny but wrong does not pass.
+    where rounding bounds the rounding error of the difference quotient, about 4e-9 · Σ |v·output|
+    at the default eps. No term is absolute: a tiny but wrong gradient fails.
 
     `fast_mode` checks the derivative along a few random directions per input instead of every
-    element: two evaluations a direction however large the input, and no index in the error.
+    element. It needs two evaluations per direction, also for a large input, but can't say which
+    element is wrong.
 
-    `fn` must give the same outputs every time it is called: give dropout a mask. Returns True.
-    Raises GradcheckError that names input, index, analytic and numeric value and the step, and
-    says if the function has a kink there; TypeError for inputs that are not float64 or an output
-    that is no tensor; ValueError if no input requires a gradient or the outputs change.
+    `fn` must return the same outputs at every call; with dropout, pass a fixed mask. Returns True.
+    Raises GradcheckError, which gives the input, index, analytic and numeric value and step, and
+    tells if the function has a kink there; TypeError for inputs that are not float64 or outputs
+    that are not tensors; ValueError if no input requires a gradient or the outputs change.
     """
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
@@ -62,11 +62,11 @@ def gradcheck(
     if any(_differ(y, z) for y, z in zip(outputs, again, strict=True)):
         raise ValueError(
             "gradcheck: fn gives other outputs when called again with the same inputs; make it "
-            "repeatable, e.g. give dropout a mask"
+            "deterministic, e.g. pass a fixed mask to dropout"
         )
     upstream = [array_module(y.data).asarray(rng.standard_normal(y.shape)) for y in outputs]
 
-    magnitude = 0.0  # the largest that the terms of f have been, all together
+    magnitude = 0.0  # the largest Σ |v·output| so far
 
     def f() -> float:
         nonlocal magnitude
@@ -98,7 +98,7 @@ def _as_list(outputs: Any) -> list[Tensor]:
     if not isinstance(outputs, tuple | list):
         raise TypeError(
             f"gradcheck: fn must return a tensor, or a tuple of them, not a "
-            f"{type(outputs).__name__}; compute with tensors all the way"
+            f"{type(outputs).__name__}; do not convert to arrays inside fn"
         )
     return [y for part in outputs for y in _as_list(part)]
 
@@ -110,7 +110,7 @@ def _differ(y: Tensor, z: Tensor) -> bool:
 def _gradients(
     outputs: list[Tensor], upstream: list[Array], inputs: list[Tensor]
 ) -> list[np.ndarray]:
-    """What the tape says; the inputs' own `.grad` stays as it was."""
+    """The gradients from the tape; the `.grad` of the inputs is restored."""
     kept = [x.grad for x in inputs]
     for x in inputs:
         x.grad = None
@@ -123,7 +123,7 @@ def _gradients(
     return gradients
 
 
-# A direction is an array like the input, with words that say which one it is.
+# A direction is an array like the input, with its description for the error message.
 Directions = Callable[[], Iterable[tuple[str, np.ndarray]]]
 
 
@@ -145,7 +145,7 @@ def _random_directions(shape: tuple[int, ...], rng: np.random.Generator) -> Dire
 
 
 def _at(f: Callable[[], float], x: Array, step: np.ndarray) -> float:
-    """f with `step` added to x, which is then restored to the bit."""
+    """f with `step` added to x; x is then restored exactly."""
     value = x.copy()
     x += array_module(x).asarray(step)
     try:
@@ -160,11 +160,11 @@ def _slope(f: Callable[[], float], x: Array, d: np.ndarray, eps: float) -> float
 
 
 def _kink(f: Callable[[], float], x: Array, d: np.ndarray, eps: float, rounding: float) -> str:
-    """What to add to the error if f has a kink at x, as ReLU at 0 or a maximum at a tie.
+    """Text for the error if f has a kink at x, such as ReLU at 0 or a maximum at a tie.
 
-    There the slopes to the left and to the right differ however small the step, while for a
-    smooth function their difference shrinks with the step. So: a kink, if with ten times the
-    step the difference is less than three times as large.
+    At a kink, the slopes to the left and right differ by an amount that does not depend on the
+    step. For a smooth function, the difference is proportional to the step. So f has a kink if
+    ten times the step makes the difference less than three times as large.
     """
 
     def one_sided(step: float) -> tuple[float, float]:
@@ -178,5 +178,5 @@ def _kink(f: Callable[[], float], x: Array, d: np.ndarray, eps: float, rounding:
         return ""
     return (
         f"; the function has a kink here (slope {left:.9g} to the left, {right:.9g} to the "
-        "right), so that it has no derivative: move the input"
+        "right) and therefore no derivative; move the input"
     )

@@ -1,7 +1,7 @@
-"""How the arrays of a recurrent layer lie in memory, and how they get there.
+"""The memory layout of the arrays of a recurrent layer, and the copies that change it.
 
-Outside, sequences are (T, B, features), a row for each step of each sequence. Inside `bptt`, as in
-the equations, each is a column: a step is (features, B).
+The arguments of a layer are (T, B, features): each sequence is a row of a step. Inside `bptt`, as
+in the equations, it is a column: a step is (features, B).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def add_bias_and_transpose(z: Array, bias: Array) -> Array:
 
 
 def join_steps(x: Array) -> Array:
-    """The columns of all steps in one matrix: (T, F, B) to (F, T·B)."""
+    """The columns of all steps side by side in one matrix: (T, F, B) to (F, T·B)."""
     T, F, B = x.shape
     y = array_module(x).empty((F, T, B), x.dtype)
 

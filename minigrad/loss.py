@@ -1,11 +1,11 @@
-"""The losses: squared error, and the cross-entropy of classifiers and language models.
+"""The losses: squared error, and cross-entropy for classifiers and language models.
 
-For one row of logits z with target k, loss = log Σ_j exp(z_j) - z_k, and its gradient is
-softmax(z) minus one at k. `cross_entropy` takes the logits. `linear_cross_entropy` computes them
-itself, decoder and loss in one: with a large vocabulary the (N, V) logits are by far the largest
-array of a training step, and a pass over them costs as much as a layer. So they are never
-normalised: exp(z - max z) is kept, and the division by its sum goes into the small arrays that
-it is multiplied with.
+For one row of logits z with target k, loss = log Σ_j exp(z_j) - z_k. Its gradient is softmax(z)
+with 1 subtracted at k. `cross_entropy` takes the logits. `linear_cross_entropy` fuses decoder and
+loss: it computes the logits itself. With a large vocabulary, the (N, V) logits are by far the
+largest array of a training step, and each pass over them costs as much as a layer. So the softmax
+is never normalised: exp(z - max z) is saved, and the division by its sum is applied to the small
+arrays that it is multiplied with.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ from .threads import Rows, by_rows
 def class_ids(
     loss: str, target: Any, rows: int, classes: int, ignore_index: int | None = None
 ) -> Array:
-    """The targets as int64, whether they came as tensor, array or list, and checked."""
+    """The targets, a tensor, array or list, as a checked int64 array."""
     ids = integers(loss, target)
     if ids.shape != (rows,):
-        raise ValueError(f"{loss}: {rows} rows of logits, targets of shape {ids.shape}")
+        raise ValueError(
+            f"{loss}: {rows} rows of logits need targets of shape ({rows},), not {ids.shape}"
+        )
     counted = ids if ignore_index is None else ids[ids != ignore_index]
     if counted.size and not 0 <= counted.min() <= counted.max() < classes:
         raise IndexError(
             f"{loss}: targets from {counted.min()} to {counted.max()}, "
-            f"but there are {classes} classes"
+            f"but there are only {classes} classes"
         )
     return ids
 
 
 def _divisor(loss: str, reduction: str, count: int) -> float:
-    """What to divide the sum of `count` losses by. The mean of none is NaN, as in PyTorch."""
+    """The divisor of the sum of `count` losses. The mean of no losses is NaN, as in PyTorch."""
     if reduction not in ("mean", "sum"):
-        raise ValueError(f"{loss}: reduction is 'mean' or 'sum', not {reduction!r}")
+        raise ValueError(f"{loss}: reduction must be 'mean' or 'sum', not {reduction!r}")
     return 1 if reduction == "sum" else count or math.nan
 
 
@@ -49,10 +51,10 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(input)[target], the mean or the sum over the rows, in nats.
 
-    input (N, V), target (N,) integers; returns a scalar. Rows with target ignore_index count for
-    nothing: the mean is over the others. Raises IndexError for a target that is not a class,
-    TypeError for one that is no integer, ValueError for a shape or a reduction ("mean" or "sum")
-    that can't be.
+    input (N, V), target (N,) integers; returns a scalar. Rows with target ignore_index are left
+    out: the mean is over the others. Raises IndexError for a target that is not a class, TypeError
+    for targets that are not integers, ValueError for a wrong shape or a reduction other than
+    "mean" and "sum".
     """
     check_tensor("cross_entropy", input)
     if input.ndim != 2:
@@ -65,7 +67,7 @@ def cross_entropy(
     counts = ids != ignore_index
     divisor = _divisor("cross_entropy", reduction, int(counts.sum()))
     xp = array_module(input.data)
-    at = xp.arange(N), place(ids * counts, xp)  # class 0 stands in for ignore_index
+    at = xp.arange(N), place(ids * counts, xp)  # a valid index for ignored rows too
     counts = place(counts, xp)
 
     log_p = input.data - input.data.max(axis=1, keepdims=True)
@@ -83,14 +85,14 @@ def cross_entropy(
 def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
     """(input - target)², the mean or the sum over all elements.
 
-    The target, a tensor, array or list of the input's shape, takes the input's dtype. Raises
-    ValueError for another shape: broadcast, (N,) against (N, 1) would be N² differences.
+    The target is a tensor, array or list of the input's shape; it is cast to the input's dtype.
+    Raises ValueError for another shape: broadcasting (N,) with (N, 1) would give N² differences.
     """
     check_tensor("mse_loss", input)
     given, x = raw(target), input.data
     t = place(given, array_module(x), x.dtype)
     if t.shape != x.shape:
-        raise ValueError(f"mse_loss: an input of shape {x.shape}, a target of shape {t.shape}")
+        raise ValueError(f"mse_loss: target must have shape {x.shape}, as the input, not {t.shape}")
     divisor = _divisor("mse_loss", reduction, x.size)
     difference = x - t
 
@@ -104,7 +106,7 @@ def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 def linear_cross_entropy(
     input: Tensor, weight: Tensor, bias: Tensor | None, targets: Array
 ) -> Tensor:
-    """`functional.linear_cross_entropy` of targets that `class_ids` has checked."""
+    """`functional.linear_cross_entropy`, for targets that `class_ids` has checked."""
     N, V = input.shape[0], weight.shape[0]
     x, W, xp = input.data, weight.data, array_module(input.data)
     work = WorkArray((N, V), like=x)
@@ -112,7 +114,7 @@ def linear_cross_entropy(
     z_target, total = xp.empty(N, x.dtype), xp.empty(N, x.dtype)
 
     def exponentials(block: Rows) -> None:
-        """Turn rows of z into exp(z - max z), and keep each one's target and sum."""
+        """Turn rows of z into exp(z - max z); save its sum and the target's z - max z."""
         e = z[block]
         k = xp.arange(len(e)), targets[block]
         if bias is not None:
@@ -124,7 +126,7 @@ def linear_cross_entropy(
         e[k] -= total[block]
 
     by_rows(exponentials, z)
-    # Now z is the gradient of N · loss, each row times its total: e - total · onehot.
+    # Now each row of z is e - total · onehot: the gradient of the loss, times N · total.
 
     def backward(dy: Array) -> list[Array]:
         dz = work.array

@@ -1,4 +1,4 @@
-"""The operators and methods of a tensor, most of them the operation of that name in `ops`."""
+"""The operators and methods of a tensor. Most call the function of the same name in `ops`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Methods:
-    """The base of Tensor. (`self: Any` stands for a Tensor, which a base class can't name.)"""
+    """The base class of Tensor. (`self` is a Tensor; `Any` because a base class can't say so.)"""
 
     __slots__ = ()
-    __array_ufunc__ = None  # so that `array * tensor` asks the tensor, not NumPy
+    __array_ufunc__ = None  # so that `array * tensor` calls Tensor.__rmul__
     data: Array
     requires_grad: bool
 
@@ -45,11 +45,11 @@ class Methods:
         return len(self.data)
 
     def __repr__(self) -> str:
-        wants = ", requires_grad=True" if self.requires_grad else ""
-        return f"tensor({self.data!r}{wants})"
+        suffix = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self.data!r}{suffix})"
 
     def item(self) -> float:
-        """The only element as a Python number (ValueError if there are more)."""
+        """The single element as a Python number (ValueError if there are more)."""
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
@@ -57,9 +57,9 @@ class Methods:
         return to_host(self.data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """The values, for NumPy's functions: np.asarray(x). On CuPy a TypeError: say .numpy()."""
+        """The values, for np.asarray(x) and NumPy functions. TypeError on CuPy: use .numpy()."""
         if array_module(self.data) is not np:
-            raise TypeError("a tensor on CuPy becomes a NumPy array only with .numpy()")
+            raise TypeError("a tensor on CuPy is not converted implicitly; use .numpy()")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
@@ -74,8 +74,8 @@ class Methods:
     def _only(self, wanted: str) -> Any:
         if self.size != 1:
             raise ValueError(
-                f"{wanted}() takes a tensor with one element, not one of shape {self.shape}: "
-                "pick one, or reduce it, e.g. with .any(), .all() or .sum()"
+                f"{wanted}() takes a tensor with one element, not one of shape {self.shape}; "
+                "index it, or reduce it, e.g. with .any(), .all() or .sum()"
             )
         return self.data.item()
 
@@ -128,7 +128,7 @@ class Methods:
 
     # ------------------------------------------------------------ comparisons, without gradient
 
-    __hash__ = object.__hash__  # by identity, though == is not: a tensor may be a dict's key
+    __hash__ = object.__hash__  # a tensor can be a dict key, by identity
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
         return _compared(operator.eq, self, other)
@@ -160,7 +160,7 @@ class Methods:
         return ops.constant(~self.data)
 
     def __contains__(self, item: Any) -> bool:
-        """Whether any element equals the item (some element its own, for an array)."""
+        """Whether any element equals `item` (for an array: the element in the same position)."""
         equal = self == item
         return bool(equal.any()) if isinstance(equal, Methods) else False
 
@@ -236,7 +236,7 @@ class Methods:
     def T(self: Any) -> Tensor:
         return ops.permute(self)
 
-    # ------------------------------------------------------------ element by element
+    # ------------------------------------------------------------ element-wise
 
     def exp(self) -> Tensor:
         return ops.exp(self)
@@ -281,9 +281,9 @@ class Methods:
 
 
 def _compared(how: Callable[[Any, Any], Any], x: Any, other: Any) -> Any:
-    """how(x, other), a boolean tensor; NotImplemented for what is no number or array of them.
+    """how(x, other), a boolean tensor; NotImplemented if `other` is not numeric.
 
-    Then Python asks the other side, and failing that says False for ==, TypeError for <.
+    Python then tries the operator of `other`. If that fails too, == is False and < a TypeError.
     """
     value = ops.raw(other)
     is_number = isinstance(value, int | float)

@@ -1,4 +1,4 @@
-"""What a thread has switched on: recording, and who is told of each operation."""
+"""The modes of a thread: whether operations are recorded, and who observes them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Watch:
-    """What is told of every operation: the base of `detect_anomaly`."""
+    """An observer of every operation: the base class of `detect_anomaly`."""
 
     def forward(self, node: Any, values: Sequence[Any]) -> None:
-        """An operation has just been recorded."""
+        """Called after an operation was recorded."""
 
     def backward(self, node: Any, d_outputs: Sequence[Any], d_inputs: Sequence[Any]) -> None:
-        """An operation's derivative has just been computed."""
+        """Called after the derivative of an operation was computed."""
 
 
 class _Mode(threading.local):
@@ -29,7 +29,7 @@ mode = _Mode()
 
 
 class no_grad:
-    """Record no graph, inside `with no_grad():` or in a function under `@no_grad()`."""
+    """Record no graph: inside `with no_grad():`, or in a function decorated with `@no_grad()`."""
 
     def __enter__(self) -> None:
         self._previous = mode.grad_enabled

@@ -1,8 +1,8 @@
-"""The primitives: each operation's value with its derivative beside it.
+"""The primitive operations: each one's value and, beside it, its derivative.
 
-`record(y, (x, dx), ...)` pairs every operand with the function that turns the gradient of the
-output, `dy`, into the gradient of that operand; behind it stand the operands whose values that
-function reads. Operands may be tensors, arrays or numbers; a number never changes a dtype.
+`record(y, (x, dx), ...)` pairs each operand x with a function that turns the upstream gradient
+`dy` into the gradient of x. After the function come the operands whose values it reads. Operands
+are tensors, arrays or numbers; a Python number never changes the dtype of the result.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Axis = int | tuple[int, ...] | None
 
 
 def raw(x: Any) -> Any:
-    """The array of a tensor; a NumPy scalar as Python's number; anything else as it is."""
+    """The array of a tensor; a NumPy scalar as a Python number; anything else unchanged."""
     if isinstance(x, Tensor):
         return x.data
     return x.item() if isinstance(x, np.generic) else x
 
 
 def constant(array: Array) -> Tensor:
-    """A tensor of a result that has no derivative, such as a comparison's."""
+    """A tensor without a derivative, such as the result of a comparison."""
     return Tensor(array)
 
 
 def _module(*operands: Any) -> ModuleType:
-    """The module of the first array among arrays and numbers."""
+    """The array module of the first array among the operands (NumPy if all are numbers)."""
     return array_module(next((x for x in operands if hasattr(x, "dtype")), 0))
 
 
@@ -83,13 +83,13 @@ def pow(a: Any, b: Any) -> Tensor:
         return dy * y * xp.log(xp.where(xp.asarray(x) == 0, 1, x))
 
     def d_base(dy: Array) -> Array:
-        return dy * p * x ** (p - (p != 0))  # x⁰ is 1 everywhere: no slope, at 0 neither
+        return dy * p * x ** (p - (p != 0))  # x⁰ is 1: its derivative is 0, also at x = 0
 
     return record(y, (a, d_base, a, b), (b, d_exponent, a))
 
 
 def matmul(a: Any, b: Any) -> Tensor:
-    """a @ b, with NumPy's rules: vectors count as a row or a column, leading axes broadcast."""
+    """a @ b as in NumPy: the vector a is a row, the vector b a column; batch axes broadcast."""
     x, w = raw(a), raw(b)
     if w.ndim == 1:
         column = matmul(a, reshape(b, (w.size, 1)))
@@ -104,7 +104,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     )
 
 
-# -------------------------------------------------------------------- element by element
+# -------------------------------------------------------------------- element-wise
 
 
 def exp(x: Any) -> Tensor:
@@ -127,8 +127,8 @@ def tanh(x: Any) -> Tensor:
 def logistic(x: Array, out: Array | None = None) -> Array:
     """1 / (1 + exp(-x)) of an array.
 
-    exp(-x) may become infinite, and 1/inf is 0, as it should: the caller silences the warning,
-    which costs more than a small array's arithmetic.
+    exp(-x) may overflow to infinity; the result is then 0, which is right. The caller silences
+    the warning, because entering np.errstate costs more than the arithmetic of a small array.
     """
     xp = array_module(x)
     y = xp.exp(xp.negative(x, out=out), out=out)
@@ -173,11 +173,11 @@ def abs(x: Any) -> Tensor:
     return record(xp.abs(raw(x)), (x, lambda dy: dy * xp.sign(raw(x))))
 
 
-# -------------------------------------------------------------------- one or the other
+# -------------------------------------------------------------------- selection
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where the condition holds, b elsewhere; the three broadcast.
+    """a where the condition is true, b elsewhere; all three broadcast.
 
     Raises TypeError for a condition that is not boolean.
     """
@@ -185,9 +185,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     xp = _module(x, z, given)
     holds = place(given, xp)
     if holds.dtype.kind != "b":
-        raise TypeError(f"where: the condition must be boolean, not {holds.dtype}; e.g. x > 0")
+        raise TypeError(
+            f"where: the condition must be boolean, not {holds.dtype}; compare first, e.g. x > 0"
+        )
     if not hasattr(x, "dtype") and not hasattr(z, "dtype") and isinstance(x + z, float):
-        x = xp.asarray(x, dtype=get_default_dtype())  # as `tensor` does with Python's floats
+        x = xp.asarray(
+            x, dtype=get_default_dtype()
+        )  # Python floats get the default dtype, as in `tensor`
     return record(
         xp.where(holds, x, z),
         (a, lambda dy: xp.where(holds, dy, 0)),
@@ -196,62 +200,64 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 
 def maximum(a: Any, b: Any) -> Tensor:
-    """The larger of a and b, element by element; equal ones get half of the gradient each."""
+    """The larger of a and b, element by element; if equal, each gets half of the gradient."""
     x, z = raw(a), raw(b)
     return record(
         _module(x, z).maximum(x, z),
-        (a, lambda dy: _unless_lost(dy, x < z, x == z)),
-        (b, lambda dy: _unless_lost(dy, z < x, x == z)),
+        (a, lambda dy: _of_winner(dy, x < z, x == z)),
+        (b, lambda dy: _of_winner(dy, z < x, x == z)),
     )
 
 
 def minimum(a: Any, b: Any) -> Tensor:
-    """The smaller of a and b, element by element; equal ones get half of the gradient each."""
+    """The smaller of a and b, element by element; if equal, each gets half of the gradient."""
     x, z = raw(a), raw(b)
     return record(
         _module(x, z).minimum(x, z),
-        (a, lambda dy: _unless_lost(dy, x > z, x == z)),
-        (b, lambda dy: _unless_lost(dy, z > x, x == z)),
+        (a, lambda dy: _of_winner(dy, x > z, x == z)),
+        (b, lambda dy: _of_winner(dy, z > x, x == z)),
     )
 
 
-def _unless_lost(dy: Array, lost: Array, tie: Array) -> Array:
-    """The gradient of an operand that was chosen, unless it lost against the other."""
+def _of_winner(dy: Array, lost: Array, tie: Array) -> Array:
+    """The gradient of one operand: 0 where it lost, dy / 2 at a tie, dy elsewhere."""
     xp = array_module(dy)
     return xp.where(lost, 0, xp.where(tie, dy / 2, dy))
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x, but at least min and at most max: numbers or arrays, which get no gradient.
+    """x limited to [min, max]; the bounds are numbers or arrays and get no gradient.
 
-    The derivative is 1 where x stays as it is, also at the bounds, and 0 elsewhere. Raises
+    The derivative is 1 where x is unchanged, also at the bounds, and 0 elsewhere. Raises
     ValueError if neither bound is given.
     """
     if min is None and max is None:
-        raise ValueError("clip: give min, max, or both")
+        raise ValueError("clip: no bound is given; give min, max, or both")
     y = array_module(raw(x)).clip(raw(x), raw(min), raw(max))
     return record(y, (x, lambda dy: dy * (raw(x) == y)))
 
 
-clamp = clip  # as PyTorch calls it
+clamp = clip  # PyTorch's name
 
 
 # -------------------------------------------------------------------- reductions
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes meant, counted from the front (IndexError for one that is not there)."""
+    """The axes as numbers from 0 on (IndexError for an axis that does not exist)."""
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
     for a in axes:
         if not -ndim <= a < ndim:
-            raise IndexError(f"there is no axis {a} among {ndim}, counted from 0, or from -1 back")
+            raise IndexError(
+                f"axis {a} is out of range for {ndim} axes: they count from 0, or from -1 back"
+            )
     return tuple(a % ndim for a in axes)
 
 
-def _as_kept(reduced: Array, shape: tuple[int, ...], axis: Axis) -> Array:
-    """A reduction's result with the reduced axes back as 1, so that it broadcasts to `shape`."""
+def _with_keepdims(reduced: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """The result of a reduction with keepdims=True, so that it broadcasts to `shape`."""
     axes = _axes(axis, len(shape))
     return reduced.reshape([1 if a in axes else n for a, n in enumerate(shape)])
 
@@ -262,7 +268,7 @@ def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     xp = array_module(x.data)
 
     def backward(dy: Array) -> Array:
-        return xp.broadcast_to(_as_kept(dy, x.shape, axis), x.shape)
+        return xp.broadcast_to(_with_keepdims(dy, x.shape, axis), x.shape)
 
     return record(x.data.sum(axis=axis, keepdims=keepdims), (x, backward))
 
@@ -274,7 +280,7 @@ def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def _count(x: Tensor, axis: Axis) -> int:
-    """How many elements a reduction makes one of."""
+    """The number of elements that a reduction combines into one."""
     return math.prod(x.shape[a] for a in _axes(axis, x.ndim))
 
 
@@ -282,15 +288,15 @@ def _count(x: Tensor, axis: Axis) -> int:
 def var(x: Tensor, axis: Axis = None, *, correction: float = 1, keepdims: bool = False) -> Tensor:
     """The variance Σ (x - mean)² / (n - correction) over an axis, several, or all.
 
-    correction 1 estimates without bias the variance of what the n elements are a sample of;
-    0 gives their own. Not finite unless n is larger.
+    correction 1 gives the unbiased estimate from a sample, 0 the variance of the n elements
+    themselves. The result is not finite unless n > correction.
     """
     n = _count(x, axis) - correction
     n = n if n > 0 else 0
     centred = x.data - x.data.mean(axis=axis, keepdims=True)
     y = (centred * centred).sum(axis=axis, keepdims=keepdims)
-    # The mean depends on x too, but moving it changes nothing: Σ (x - mean) is 0.
-    return div(record(y, (x, lambda dy: 2 * _as_kept(dy, x.shape, axis) * centred)), n)
+    # The mean depends on x too, but this term of the derivative is 0: Σ (x - mean) = 0.
+    return div(record(y, (x, lambda dy: 2 * _with_keepdims(dy, x.shape, axis) * centred)), n)
 
 
 @either_spelling
@@ -299,29 +305,29 @@ def std(x: Tensor, axis: Axis = None, *, correction: float = 1, keepdims: bool =
     variance = var(x, axis, correction=correction, keepdims=keepdims)
     xp = array_module(x.data)
     y = xp.sqrt(variance.data)
-    # Where y is 0, var's own derivative is 0; the 1 keeps it so, instead of 0 / 0.
+    # At y = 0 the derivative of var is 0. The 1 keeps the product 0; dividing by y gives NaN.
     return record(y, (variance, lambda dy: dy / (2 * xp.where(y == 0, 1, y))))
 
 
 @either_spelling
 def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest element along an axis, several, or all; ties share the gradient equally."""
+    """The maximum over an axis, several, or all; ties share the gradient equally."""
     return _extreme(x, x.data.max(axis=axis, keepdims=True), axis, keepdims)
 
 
 @either_spelling
 def min(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest element along an axis, several, or all; ties share the gradient equally."""
+    """The minimum over an axis, several, or all; ties share the gradient equally."""
     return _extreme(x, x.data.min(axis=axis, keepdims=True), axis, keepdims)
 
 
 def _extreme(x: Tensor, y: Array, axis: Axis, keepdims: bool) -> Tensor:
-    """A maximum or minimum y, given with its axes kept."""
+    """The maximum or minimum y of x, which was computed with keepdims=True."""
 
     def backward(dy: Array) -> Array:
         reached = x.data == y
         ties = reached.sum(axis=axis, keepdims=True, dtype=dy.dtype)
-        return _as_kept(dy, x.shape, axis) / ties * reached
+        return _with_keepdims(dy, x.shape, axis) / ties * reached
 
     return record(y if keepdims else y.squeeze(axis), (x, backward, x))
 
@@ -336,7 +342,7 @@ def reshape(x: Any, shape: Sequence[int]) -> Tensor:
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged."""
+    """x with two axes exchanged."""
     order = list(range(x.ndim))
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return permute(x, order)
@@ -344,26 +350,26 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 
 @either_spelling
 def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
-    """Without those of the axes (all, unless given) that have one element; others stay."""
+    """x without its axes of size 1, all or those in `axis`; axes of another size stay."""
     gone = [a for a in _axes(axis, x.ndim) if x.shape[a] == 1]
     return reshape(x, [n for a, n in enumerate(x.shape) if a not in gone])
 
 
 @either_spelling
 def unsqueeze(x: Tensor, axis: int) -> Tensor:
-    """With a new axis of one element, the one that `axis` names in the result."""
+    """x with a new axis of size 1, at position `axis` of the result."""
     (a,) = _axes(axis, x.ndim + 1)
     return reshape(x, (*x.shape[:a], 1, *x.shape[a:]))
 
 
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
-    """Copies of x side by side, sizes[a] of them along axis a: torch.Tensor.repeat, np.tile.
+    """sizes[a] copies of x along each axis a, as in torch.Tensor.repeat and np.tile.
 
-    There may be more sizes than axes, which x then gets in front. Raises ValueError for fewer.
+    If there are more sizes than axes, x first gets new axes in front. Raises ValueError for fewer.
     """
     times = tuple(sizes[0]) if isinstance(sizes[0], tuple | list) else sizes
     if len(times) < x.ndim:
-        raise ValueError(f"repeat: {len(times)} sizes for a tensor with {x.ndim} axes")
+        raise ValueError(f"repeat: {len(times)} sizes for {x.ndim} axes; give one for each axis")
     shape = (*[1] * (len(times) - x.ndim), *x.shape)
     copies_apart = [n for pair in zip(times, shape, strict=True) for n in pair]
     return record(
@@ -373,7 +379,7 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
 
 
 def permute(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order; without `axes`, reversed."""
+    """x with its axes in another order; by default reversed."""
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
     inverse = tuple(sorted(range(x.ndim), key=order.__getitem__))
     return record(x.data.transpose(order), (x, lambda dy: dy.transpose(inverse)))
@@ -399,18 +405,18 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 
 def _index(i: Any, xp: ModuleType) -> Any:
-    """One part of an index; lists and arrays where x lives, moved there once for both ways."""
+    """One part of an index; a list or array becomes an array of xp, for forward and backward."""
     if isinstance(i, int | slice | type(...) | None):
         return i
-    empty = isinstance(i, list | tuple) and not len(i)  # which NumPy takes for floats
+    empty = isinstance(i, list | tuple) and not len(i)  # NumPy would make it float64
     return place(i, xp, np.int64 if empty else None)
 
 
 @either_spelling
 def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
-    """x cut into `chunks` equal parts along an axis (ValueError if it can't be)."""
+    """x cut into `chunks` equal parts along an axis (ValueError if impossible)."""
     if chunks < 1 or x.shape[axis] % chunks:
-        raise ValueError(f"chunk: {chunks} equal parts can't be had of {x.shape[axis]} elements")
+        raise ValueError(f"chunk: {x.shape[axis]} elements do not split into {chunks} equal parts")
     xp, n = array_module(x.data), x.shape[axis] // chunks
     before = [slice(None)] * (axis % x.ndim)
     parts = [x.data[(*before, slice(k * n, (k + 1) * n))] for k in range(chunks)]
@@ -419,7 +425,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
 
 @either_spelling
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors joined along an axis that they have."""
+    """The tensors joined along an existing axis."""
     arrays = [x.data for x in tensors]
     xp = array_module(arrays[0])
     ends = list(itertools.accumulate(a.shape[axis] for a in arrays))
@@ -431,12 +437,12 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     )[0]
 
 
-cat = concatenate  # as PyTorch calls it
+cat = concatenate  # PyTorch's name
 
 
 @either_spelling
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors, all of one shape, joined along a new axis."""
+    """The tensors, all of the same shape, joined along a new axis."""
     arrays = [x.data for x in tensors]
     xp = array_module(arrays[0])
     return record_joint(
@@ -454,7 +460,7 @@ def _in_front(x: Array, axis: int) -> Array:
 
 @either_spelling
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices of x along an axis, which they lose."""
+    """The slices of x along an axis, each without this axis."""
     xp = array_module(x.data)
     parts = list(_in_front(x.data, axis))
     return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)], ())

@@ -16,12 +16,12 @@ from .threads import Rows, by_rows
 
 
 def _unique(params: Iterable[Tensor]) -> list[Tensor]:
-    """Each parameter once: a shared one must not be stepped or counted twice."""
+    """Each parameter once, so that a shared one is updated and counted only once."""
     return list({id(p): p for p in params}.values())
 
 
 def _leaves(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters, each once; raises TypeError or ValueError if they can't be optimised."""
+    """The parameters, each once; raises TypeError or ValueError if any is not a leaf tensor."""
     if isinstance(params, Tensor):
         raise TypeError(f"{optimizer}: params is a single tensor; give a list of tensors")
     params = list(params)
@@ -35,8 +35,8 @@ def _leaves(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
             raise TypeError(f"{optimizer}: parameter {i} is a {type(p).__name__}, not a tensor")
         if not p.is_leaf:
             raise ValueError(
-                f"{optimizer}: parameter {i} is the result of an operation; only leaf tensors, "
-                "which a graph begins with, can be optimised"
+                f"{optimizer}: parameter {i} is the result of an operation; give leaf tensors, "
+                "such as model.parameters()"
             )
     return _unique(params)
 
@@ -44,25 +44,27 @@ def _leaves(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
 def _check_not_negative(optimizer: str, **numbers: Any) -> None:
     for name, value in numbers.items():
         if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
-            raise ValueError(f"{optimizer}: {name} must be a number from 0 on, not {value!r}")
+            raise ValueError(
+                f"{optimizer}: {name} must be a finite number of at least 0, not {value!r}"
+            )
 
 
 def _copied(arrays: Iterable[Array | None]) -> list[Array | None]:
     return [None if array is None else array.copy() for array in arrays]
 
 
-def _beside(parameter: Tensor, array: Array | None) -> Array | None:
-    """A copy of the array, on the backend where the parameter lives."""
+def _copy_for(parameter: Tensor, array: Array | None) -> Array | None:
+    """A copy of the array, on the backend of the parameter."""
     return None if array is None else place(array, array_module(parameter.data)).copy()
 
 
 class Optimizer:
     """The base of all optimisers: parameters, a learning rate, and arrays kept between steps.
 
-    `lr` may be changed between steps. Parameters without a gradient are left alone.
+    `lr` may change between steps. Parameters without a gradient are skipped.
 
-    Raises TypeError for parameters that are not tensors (or are a single one), ValueError for an
-    empty list, for tensors that are results of operations, and for a negative or infinite number.
+    Raises TypeError for a single tensor or for parameters that are not tensors; ValueError for an
+    empty list, for tensors that are not leaves, and for a negative or infinite setting.
     """
 
     slots: tuple[str, ...] = ()  # names of the arrays kept for each parameter
@@ -73,12 +75,12 @@ class Optimizer:
         _check_not_negative(name, lr=lr, weight_decay=weight_decay)
         self.lr = lr
         self.weight_decay = weight_decay
-        self.steps = [0] * len(self.params)  # each parameter's own: it may lack a gradient
-        # For each slot one array a parameter, made at its first step.
+        self.steps = [0] * len(self.params)  # per parameter: some steps may skip it
+        # For each slot, one array per parameter, allocated at its first step.
         self.kept: dict[str, list[Any]] = {slot: [None] * len(self.params) for slot in self.slots}
 
     def step(self) -> None:
-        """Move every parameter against its gradient."""
+        """Update every parameter that has a gradient."""
         for i, p in enumerate(self.params):
             if p.grad is None:
                 continue
@@ -96,44 +98,47 @@ class Optimizer:
         p -= self.update(g, self.steps[i], *(self.kept[slot][i][rows] for slot in self.slots))
 
     def update(self, g: Array, step: int, *kept: Array) -> Array:
-        """How far some rows of a parameter, whose gradient is g, move back at its step `step`.
+        """The amount to subtract from some rows of a parameter; g is their gradient.
 
-        `kept`, the same rows of the arrays of `slots`, start at zero and are changed in place.
+        `step` counts from 1. `kept` are these rows of the arrays in `slots`: they start at zero
+        and are updated in place.
         """
         raise NotImplementedError
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for p in self.params:
             p.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """The learning rate, and in the parameters' order step counts and kept arrays."""
+        """The learning rate, and the step count and kept arrays of each parameter, in order."""
         kept = {slot: _copied(arrays) for slot, arrays in self.kept.items()}
         return {"lr": self.lr, "steps": list(self.steps), **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was called; arrays move to their parameters' backend.
+        """Restore what `state_dict` returned; arrays are copied to their parameters' backend.
 
-        Raises ValueError if that was for another optimiser, or other parameters.
+        Raises ValueError for the state of another kind of optimiser or of other parameters.
         """
         if "lr" not in state:
-            raise ValueError(f"{type(self).__name__}: a state without lr is not an optimiser's")
+            raise ValueError(
+                f"{type(self).__name__}: the state has no lr; give an optimiser's state_dict()"
+            )
         for slot in ("steps", *self.slots):
             if len(state.get(slot, ())) != len(self.params):
                 raise ValueError(
-                    f"{type(self).__name__}: a state with {len(state.get(slot, ()))} entries "
-                    f"in {slot}, for {len(self.params)} parameters"
+                    f"{type(self).__name__}: the state has {len(state.get(slot, ()))} entries "
+                    f"in {slot}, but there are {len(self.params)} parameters"
                 )
         for slot in self.slots:
             for array, p in zip(state[slot], self.params, strict=True):
                 if array is not None and array.shape != p.shape:
                     raise ValueError(
-                        f"{type(self).__name__}: {slot} of shape {array.shape} for a parameter "
-                        f"of shape {p.shape}"
+                        f"{type(self).__name__}: {slot} of shape {array.shape} does not fit a "
+                        f"parameter of shape {p.shape}"
                     )
         kept = {
-            slot: [_beside(p, array) for array, p in zip(state[slot], self.params, strict=True)]
+            slot: [_copy_for(p, array) for array, p in zip(state[slot], self.params, strict=True)]
             for slot in self.slots
         }
         self.lr, self.steps, self.kept = state["lr"], list(state["steps"]), kept
@@ -177,9 +182,9 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Steps scaled by running moments of the gradient (Kingma & Ba 2015, algorithm 1).
+    """Adam, which scales steps by running moments (Kingma & Ba 2015, algorithm 1).
 
-    m = β₁ m + (1 - β₁) g and v = β₂ v + (1 - β₂) g², both divided by 1 - β^steps since they
+    m = β₁ m + (1 - β₁) g and v = β₂ v + (1 - β₂) g², both divided by 1 - β^step because they
     start at zero; then p -= lr · m / (√v + eps), with g = grad + weight_decay · p.
     """
 
@@ -196,7 +201,7 @@ class Adam(Optimizer):
         super().__init__(params, lr, weight_decay)
         _check_not_negative("Adam", eps=eps)
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"Adam: betas are two numbers from 0 to below 1, not {betas}")
+            raise ValueError(f"Adam: betas must be two numbers in [0, 1), not {betas}")
         self.betas = betas
         self.eps = eps
 
@@ -215,11 +220,11 @@ def _scale(array: Array, factor: Array, rows: Rows) -> None:
 
 
 def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array:
-    """Scale all gradients, in place, so that together their norm is at most max_norm.
+    """Scale all gradients in place so that their total norm is at most max_norm.
 
-    Returns the total norm before clipping, a scalar array. Where it is infinite or NaN no scale
-    can mend it: the gradients stay as they are, and the norm returned says so. (Pascanu et al.
-    2013, algorithm 1)
+    Returns the total norm before clipping, a scalar. If it is infinite or NaN, no scale helps:
+    the gradients stay unchanged; the caller can test the returned norm. (Pascanu et al. 2013,
+    algorithm 1)
     """
     params = [params] if isinstance(params, Tensor) else params
     grads = [p.grad for p in _unique(params) if p.grad is not None]
@@ -228,9 +233,9 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     if takes(*grads):
         return on_gpu.clip_grad_norm_(grads, max_norm)
     xp = array_module(grads[0])
-    # A dot product: BLAS sums the squares on every core, without an array of squares.
+    # As a dot product, BLAS sums the squares on all cores, without an array of squares.
     norm = xp.sqrt(sum(xp.vdot(g, g) for g in grads))
-    scale = max_norm / (norm + 1e-6)  # PyTorch's formula, so that the numbers agree
+    scale = max_norm / (norm + 1e-6)  # as in PyTorch, for equal results
     if scale < 1 and xp.isfinite(norm):
         for g in grads:
             by_rows(functools.partial(_scale, g, scale), g)

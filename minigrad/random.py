@@ -1,8 +1,8 @@
-"""Every random draw of the library comes from here, and `manual_seed` seeds them all.
+"""All random numbers of the library. `manual_seed` seeds them.
 
-Each thread has a generator of its own, so that two models trained in two threads give the same
-results as one after the other. On a GPU, dropout uses a counter-based generator instead
-(`gpu.masks`), which is seeded, saved and restored here with the other.
+Each thread has its own generator, so that two models trained in two threads give the same results
+as one after the other. On a GPU, dropout uses a counter-based generator (`gpu.masks`) instead. It
+is seeded, saved and restored here too.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _state = _State()
 
 
 def _here() -> _State:
-    """This thread's state, seeded at its first draw: NumPy imports its generators only then."""
+    """This thread's state, seeded at first use: importing numpy.random takes time."""
     if not hasattr(_state, "generator"):
         _state.seed(None)
     return _state
 
 
 def manual_seed(seed: int) -> None:
-    """Seed every random draw of the library (dropout, initial weights, samples) in this thread."""
+    """Seed all random numbers of the library in this thread: dropout, initial weights, samples."""
     _state.seed(seed)
 
 
 def generator() -> np.random.Generator:
-    """This thread's generator. Its draws are made on the host, whatever the backend."""
+    """This thread's generator. It runs on the host, also with the CuPy backend."""
     return _here().generator
 
 
 def get_state() -> dict[str, Any]:
-    """The generator's state and the masks' count, as a dict that JSON can hold."""
+    """The state of the generator and of the dropout masks, as a dict that fits into JSON."""
     return {**generator().bit_generator.state, "masks": masks.get_state()}
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Go on drawing from where `get_state` was called, on the same backend or another."""
+    """Restore a state from `get_state`, also on another backend."""
     stream = {name: value for name, value in state.items() if name != "masks"}
     generator().bit_generator.state = stream
     masks.set_state(**state.get("masks", {"key": stream["state"]["state"]}))
@@ -70,7 +70,7 @@ def _place(draws: np.ndarray) -> Array:
 
 
 def keep_mask(shape: tuple[int, ...], p: float) -> np.ndarray:
-    """Booleans, each True with probability 1 - p: the units that dropout keeps."""
+    """A mask for dropout: each element is True (keep) with probability 1 - p."""
     n = math.prod(shape)
     bits = generator().bit_generator.random_raw((n + 1) // 2).view(np.uint32)  # two from each draw
     return (bits[:n] >= round(p * 2**32)).reshape(shape)

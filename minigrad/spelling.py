@@ -1,4 +1,4 @@
-"""NumPy says axis= and keepdims=, PyTorch dim= and keepdim=: every function takes either."""
+"""Functions accept axis= and keepdims= as in NumPy, and dim= and keepdim= as in PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAIRS = (("axis", "dim"), ("keepdims", "keepdim"))
 
 
 def either_spelling(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Let the callers of a function use the other spelling too (TypeError if they use both)."""
+    """Let a function accept the other spelling too (TypeError if a call uses both)."""
     own = inspect.signature(function).parameters
     names = {theirs: ours for pair in PAIRS for ours, theirs in (pair, pair[::-1]) if ours in own}
 
@@ -23,7 +23,7 @@ def either_spelling(function: Callable[..., Result]) -> Callable[..., Result]:
             if theirs in kwargs:
                 if ours in kwargs:
                     raise TypeError(
-                        f"{function.__name__}: {ours}= and {theirs}= mean the same, give one"
+                        f"{function.__name__}: {ours}= and {theirs}= mean the same; give only one"
                     )
                 kwargs[ours] = kwargs.pop(theirs)
         return function(*args, **kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..backend import Array, array_module
-from ..bptt import gradients, project_inputs, with_room_for_steps
+from ..bptt import allocate_states, gradients, project_inputs
 from ..cells import GRU, Cell
 from ..layout import transposed
 from ..tensor import Tensor, record_joint
@@ -29,7 +29,7 @@ def through_time(
 
     gates = project_inputs(x.data, W_ih.data, b_ih.data)  # the kernel adds b_hh
     saved = xp.empty((T, cell.num_saved, H, B), dtype)
-    states = [with_room_for_steps(s.data, T) for s in state]
+    states = [allocate_states(s.data, T) for s in state]
     h, W, b = states[0], W_hh.data, b_hh.data
     zh = xp.empty((G * H, B), dtype)
     for t in range(T):

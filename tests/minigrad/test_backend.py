@@ -116,6 +116,6 @@ def test_the_default_dtype_holds_for_numbers_and_parameters(dtype: object) -> No
 
 @pytest.mark.parametrize("dtype", [np.int64, bool, complex])
 def test_the_default_dtype_must_be_floating(dtype: object) -> None:
-    with pytest.raises(TypeError, match="floating"):
+    with pytest.raises(TypeError, match="floating point"):
         mg.set_default_dtype(dtype)
     assert mg.get_default_dtype() == np.float32

@@ -130,8 +130,11 @@ def test_parameters_are_learned_and_running_estimates_are_buffers() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nn.BatchNorm1d(3)(leaf(np.ones((1, 3)), np.float32)), "one value per channel"),
-        (lambda: nn.BatchNorm2d(3)(leaf(np.ones((1, 3, 1, 1)), np.float32)), "one value"),
+        (
+            lambda: nn.BatchNorm1d(3)(leaf(np.ones((1, 3)), np.float32)),
+            "one value per channel",
+        ),
+        (lambda: nn.BatchNorm2d(3)(leaf(np.ones((1, 3, 1, 1)), np.float32)), "more than one value"),
         (lambda: nn.BatchNorm1d(3)(leaf(np.ones((4, 2)), np.float32)), "3 channels"),
         (lambda: nn.BatchNorm1d(3)(leaf(np.ones((4, 3, 2, 2)), np.float32)), "2 or 3"),
         (lambda: nn.BatchNorm2d(3)(leaf(np.ones((4, 3)), np.float32)), "4"),
