@@ -1,9 +1,9 @@
-"""Find the operation that first gives a value that is not finite, forward or backward.
+"""Find the operation that computes the first NaN or infinity, forward or backward.
 
-A NaN spreads: some steps after it was born every weight is NaN, and nothing says where it came
-from. Inside `with detect_anomaly():` every operation on the tape is looked at as it happens, its
-value and then, in `backward`, its gradients, and the first that is NaN or infinite is named with
-the line that called it (as torch.autograd.detect_anomaly does for NaN in `backward`).
+A NaN spreads: some steps later every weight is NaN, and nothing shows where it came from. Inside
+`with detect_anomaly():` every recorded operation is checked, its value in the forward pass and its
+gradients in `backward`. The error names the first operation with a non-finite result and the line
+that called it. (torch.autograd.detect_anomaly does this for NaN in `backward`.)
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PACKAGE = str(Path(__file__).parent)
 
 
 class AnomalyError(ArithmeticError):
-    """A value that is not finite; the message names the operation."""
+    """A value is not finite; the message names the operation."""
 
 
 class detect_anomaly(Watch):
-    """Raise AnomalyError where the first value that is not finite comes up, in this thread.
+    """Raise AnomalyError at the first non-finite value or gradient, in this thread.
 
-    Costs a pass over every array; outside the block nothing is looked at.
+    Costs one pass over every array inside the block, and nothing outside.
     """
 
     def __enter__(self) -> None:
@@ -47,8 +47,8 @@ class detect_anomaly(Watch):
         if given is None:
             raise AnomalyError(f"forward: {node.origin} gave {fault}")
         raise AnomalyError(
-            f"forward: {node.origin} was given {given}, which no operation had made "
-            "(a step of the optimiser, or whoever made that tensor, did)"
+            f"forward: an input of {node.origin} is {given}, but no recorded operation computed "
+            "it; check the data and the last step of the optimiser"
         )
 
     def backward(
@@ -56,13 +56,13 @@ class detect_anomaly(Watch):
     ) -> None:
         origin = getattr(node, "origin", "an operation recorded before detect_anomaly()")
         if (fault := _first_fault(d_outputs)) is not None:
-            raise AnomalyError(f"backward: the gradients that {origin} was sent add up to {fault}")
+            raise AnomalyError(f"backward: the upstream gradients of {origin} sum to {fault}")
         if (fault := _first_fault(d_inputs)) is not None:
             raise AnomalyError(f"backward: the derivative of {origin} gave {fault}")
 
 
 def _first_fault(arrays: Sequence[Array | None]) -> str | None:
-    """The first array that is not finite: what it holds and where, or None."""
+    """The first non-finite value in these arrays and its index, as text; None if all are finite."""
     for array in arrays:
         if array is None or array.dtype.kind != "f":
             continue
@@ -77,7 +77,7 @@ def _first_fault(arrays: Sequence[Array | None]) -> str | None:
 
 
 def _origin() -> str:
-    """The function that recorded an operation, and the line that called it."""
+    """The function that recorded an operation, and the line outside minigrad that called it."""
     frame: Any = sys._getframe(2)
     while frame.f_code.co_filename.endswith("tensor.py"):
         frame = frame.f_back

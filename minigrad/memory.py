@@ -1,8 +1,8 @@
-"""Large work arrays, in memory that is used again.
+"""Large work arrays that reuse memory.
 
-The logits of a language model fill tens of megabytes. Memory of that size goes back to the system
-when it is freed, and every page of it is cleared anew at the next step; kept, much of it is still
-in the cache.
+The logits of a language model fill tens of megabytes. When memory of this size is freed, it goes
+back to the operating system, which must clear every page again for the next step. Memory that is
+kept needs no clearing, and much of it is still in the cache.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 from .backend import Array, array_module
 
-_spare: list[np.ndarray] = []  # bytes that nobody uses now
+_spare: list[np.ndarray] = []  # blocks that are free to use
 
 
 class WorkArray:
-    """An uninitialised array, `array`, whose memory the next one gets when this one is dropped.
+    """An uninitialised array, `array`; when it is deleted, the next WorkArray reuses its memory.
 
-    `like` says on which backend and in which dtype. CuPy's memory pool does the same by itself.
+    Backend and dtype are those of `like`. On CuPy its own memory pool does the same.
     """
 
     def __init__(self, shape: tuple[int, ...], like: Array) -> None:

@@ -1,4 +1,4 @@
-"""What NumPy needs of the process around it to run at full speed. Nothing depends on it."""
+"""Settings of the process that make NumPy faster. No result depends on them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import ctypes
 import os
 import sys
 
-# After a product, OpenBLAS's threads wait busily for the next one, for so long (2^26 cycles) that
-# they take the cores from element-wise work. 2^20 cycles bridge the gap between the products of
-# two time steps. Read when NumPy is imported: without effect if it already is.
+# After a matrix product, OpenBLAS's threads busy-wait for the next one. By default they wait so
+# long (2^26 cycles) that they take the cores from element-wise work. 2^20 cycles still cover the
+# time between two steps. OpenBLAS reads this when NumPy is imported; later it has no effect.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 
-# From malloc.h. The second is the size from which an array gets memory of its own.
+# From malloc.h. From M_MMAP_THRESHOLD bytes on, an allocation gets its own pages (mmap).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep the memory of freed arrays for the arrays of the next training step.
+    """Keep the memory of freed arrays in the process, for the next training step.
 
-    Otherwise large ones are returned to the system each time, and every page of the next is
-    cleared anew. For programs that train; it holds for the whole process, with glibc only.
+    Otherwise, large arrays go back to the operating system each time, which must clear every page
+    of the next ones. For programs that train. Affects the whole process; needs glibc.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

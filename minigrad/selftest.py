@@ -1,12 +1,12 @@
-"""Does this machine compute what it should, and how fast?
+"""Check that minigrad computes correctly on this machine, and measure how fast.
 
     python -m minigrad.selftest --backend cupy
     python -m minigrad.selftest --backend numpy
 
-Checks gradients by finite differences, holds a training run against NumPy's, and measures a
-training step, beside PyTorch's (cuDNN's on a GPU) where torch is installed. Prints one block of
-text, made to be pasted into an issue. Exit status 0 if all is well, 1 if a check failed, 2 if
-the backend can't be used.
+Checks gradients against finite differences, compares a training run with NumPy's, and times a
+training step, also PyTorch's if torch is installed. Prints one block of text that you can paste
+into an issue. The exit status is 0 if all checks pass, 1 if one fails, 2 if the backend is not
+available.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SIZES = {"small": (50, 8, 4, 5), "full": (10_000, 200, 20, 35)}  # classes, unit
 
 
 class Model(nn.Module):
-    """Predicts the next of a sequence of ids: embedding, recurrent layers, decoder and loss."""
+    """A language model: embedding, recurrent layers, decoder and loss."""
 
     def __init__(self, kind: str, classes: int, units: int, dropout: float = 0.0) -> None:
         self.encoder = nn.Embedding(classes, units)
@@ -52,7 +52,7 @@ class Model(nn.Module):
 
 
 def gradients(kind: str) -> str:
-    """Finite differences through a stack of two layers."""
+    """Compare the gradients of two stacked layers with finite differences."""
     random.manual_seed(1)
     layer = nn.Recurrent(CELLS[kind], 3, 4, 2).double()
     x = tensor(np.random.default_rng(1).uniform(0.1, 1, (3, 2, 3)), requires_grad=True)
@@ -61,7 +61,7 @@ def gradients(kind: str) -> str:
 
 
 def loss_gradients() -> str:
-    """Finite differences through the decoder with its loss."""
+    """Compare the gradients of decoder and loss with finite differences."""
     rng = np.random.default_rng(1)
     shapes = ((6, 3), (5, 3), (5,))
     inputs = [tensor(rng.standard_normal(s), requires_grad=True) for s in shapes]
@@ -71,7 +71,7 @@ def loss_gradients() -> str:
 
 
 def losses(kind: str, steps: int) -> list[float]:
-    """A training run on the current backend; the weights are drawn alike on both."""
+    """The losses of a training run; the initial weights are the same on both backends."""
     random.manual_seed(1)
     model = Model(kind, *SIZES["small"][:2])
     step = training_step(model, *SIZES["small"])
@@ -79,7 +79,7 @@ def losses(kind: str, steps: int) -> list[float]:
 
 
 def training_step(model: Model, classes: int, units: int, B: int, T: int) -> Callable[[], Tensor]:
-    """A function that takes one step and returns its loss, without waiting for the device."""
+    """A function that runs one training step and returns its loss, without synchronizing."""
     optimizer = optim.SGD(model.parameters(), 1.0)
     text = np.random.default_rng(1).integers(0, classes, (T + 1, B))
 
@@ -95,7 +95,7 @@ def training_step(model: Model, classes: int, units: int, B: int, T: int) -> Cal
 
 
 def agreement(kind: str, steps: int) -> str:
-    """The same run here and on NumPy."""
+    """Compare the losses of the same training run here and on NumPy."""
     here = losses(kind, steps)
     with use("numpy"):
         there = losses(kind, steps)
@@ -106,7 +106,7 @@ def agreement(kind: str, steps: int) -> str:
 
 
 def masks() -> str:
-    """Dropout's masks repeat from a saved state, and keep their share."""
+    """Dropout masks repeat from a saved state, and keep a fraction 1 - p."""
     x = tensor(np.ones((200, 100), np.float32))
     state = random.get_state()
     first = to_host(F.dropout(x, 0.3).data)
@@ -115,12 +115,15 @@ def masks() -> str:
         raise AssertionError("a mask drawn again from the same state differs")
     kept = float((first != 0).mean())
     if abs(kept - 0.7) > 0.02:
-        raise AssertionError(f"a mask for p = 0.3 keeps {kept:.3f}")
+        raise AssertionError(f"a mask for p = 0.3 keeps {kept:.3f} of the elements")
     return "masks repeat from a saved state"
 
 
 def no_waiting(size: str) -> str:
-    """On a GPU, whether CuPy sees a training step wait for the device where it should not."""
+    """Whether a training step synchronizes with the GPU, as far as CuPy can tell.
+
+    CuPy's `allow_synchronize` is deprecated, and sees `ndarray.get` and `Device.synchronize` only.
+    """
     model = Model("LSTM", *SIZES[size][:2], dropout=0.2)
     step = training_step(model, *SIZES[size])
     step()
@@ -130,13 +133,13 @@ def no_waiting(size: str) -> str:
     try:
         allow = importlib.import_module("cupyx").allow_synchronize
     except (ImportError, AttributeError):
-        return "not asked: this CuPy can't tell"
+        return "not checked: this CuPy has no allow_synchronize"
     try:
         with allow(False):
             step()
-    except RuntimeError as error:  # worth knowing, but the numbers are none the worse for it
-        return f"a training step waits for the device ({error})"
-    return "a training step does not wait"
+    except RuntimeError as error:  # slow, but the results are still correct
+        return f"a training step synchronizes with the device ({error})"
+    return "no synchronization seen in a training step"
 
 
 def milliseconds(step: Callable[[], Any], wait: Callable[[], object], repeats: int) -> float:
@@ -153,7 +156,7 @@ def milliseconds(step: Callable[[], Any], wait: Callable[[], object], repeats: i
 
 
 def speed(kind: str, size: str, repeats: int) -> str:
-    """A training step in full, and PyTorch's."""
+    """The time of a whole training step, and of PyTorch's."""
     classes, units, B, T = SIZES[size]
     random.manual_seed(1)
     model = Model(kind, classes, units)
@@ -167,7 +170,11 @@ def speed(kind: str, size: str, repeats: int) -> str:
 
 
 def torchs(kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repeats: int) -> str:
-    """The same step in PyTorch: on a GPU, cuDNN's."""
+    """The time of the same step in PyTorch.
+
+    On a GPU, its recurrent layers use cuDNN, which may compute in TF32. CuPy computes in full
+    float32, unless CUPY_TF32=1.
+    """
     try:
         torch = importlib.import_module("torch")
     except ImportError:
@@ -207,12 +214,12 @@ def torchs(kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repea
 
 
 def machine(name: str) -> Iterator[str]:
-    """What to know about where this ran."""
+    """Lines that describe the machine and the versions."""
     yield f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.platform()}"
     if name == "cupy":
         xp = current_module()
         runtime = xp.cuda.runtime
-        with contextlib.suppress(Exception):  # nothing here may stop the test
+        with contextlib.suppress(Exception):  # must not stop the test
             properties = runtime.getDeviceProperties(xp.cuda.get_device_id())
             versions = f"CUDA {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}"
             version = importlib.import_module("cupy").__version__
@@ -236,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(backend: str, quick: bool) -> int:
-    """Every check, one line each; returns how many failed."""
+    """Run every check and print one line for each; returns how many failed."""
     steps, size, repeats = (20, "small", 3) if quick else (200, "full", 20)
     checks: list[tuple[str, Callable[[], str]]] = []
     checks += [(f"gradients, {k}", partial(gradients, k)) for k in CELLS]

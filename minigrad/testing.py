@@ -1,4 +1,4 @@
-"""Hypothesis strategies, to check an operation of one's own on more inputs than one thinks of.
+"""Hypothesis strategies: random inputs to check your own operations with.
 
     from hypothesis import given
     from minigrad import gradcheck, testing
@@ -7,8 +7,8 @@
     def test_softplus(x):
         gradcheck(softplus, [x])
 
-Needs hypothesis (pip install hypothesis). A drawn tensor is float64 and requires a gradient, as
-`gradcheck` wants it.
+Needs hypothesis (pip install hypothesis), unlike the rest of minigrad. The tensors are float64 and
+require a gradient, as `gradcheck` expects.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ except ImportError as error:
 
 Shape = tuple[int, ...]
 
-MARGIN = 0.1  # how far kink-free values keep from zero and from each other
+MARGIN = 0.1  # the least distance of kink-free values from zero and from each other
 
 
 def shapes(
     min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4
 ) -> st.SearchStrategy[Shape]:
-    """Shapes, sides of 1 among them; and of 0 with min_side=0."""
+    """Shapes; they include sides of 1, and sides of 0 if min_side=0."""
     side = st.integers(min_side, max_side)
     return st.lists(side, min_size=min_dims, max_size=max_dims).map(tuple)
 
@@ -42,7 +42,7 @@ def arrays(
     dtype: Any = np.float64,
     scale: float | st.SearchStrategy[float] | None = None,
 ) -> st.SearchStrategy[np.ndarray]:
-    """Normal numbers of a drawn shape and scale (from 0.01 to 100, unless given)."""
+    """Normally distributed numbers of a random shape and scale (1, 0.01 or 100), unless given."""
     return _drawn(shape, scale, lambda rng, shape: rng.standard_normal(shape), dtype)
 
 
@@ -50,9 +50,9 @@ def kink_free(
     shape: Shape | st.SearchStrategy[Shape] | None = None,
     dtype: Any = np.float64,
 ) -> st.SearchStrategy[np.ndarray]:
-    """Values that keep 0.1 away from zero and from each other.
+    """Values at least 0.1 away from zero and from each other.
 
-    At these ReLU, the absolute value, maxima and max-pooling have a derivative.
+    ReLU, the absolute value, maxima and max-pooling have a derivative there.
     """
 
     def spread(rng: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -67,8 +67,8 @@ def kink_free(
 def _drawn(shape: Any, scale: Any, make: Any, dtype: Any) -> st.SearchStrategy[np.ndarray]:
     shape = shapes() if shape is None else shape
     scale = st.sampled_from([1.0, 0.01, 100.0]) if scale is None else scale
-    # The values come from one drawn seed, which is quick; shapes and scale are drawn one by
-    # one, so that hypothesis can shrink them.
+    # hypothesis draws shape, scale and one seed. To draw every value would be slow; shape and
+    # scale are drawn separately so that hypothesis can shrink them.
     return st.builds(
         lambda shape, scale, seed: np.asarray(
             scale * make(np.random.default_rng(seed), shape), dtype
@@ -93,7 +93,7 @@ def kink_free_tensors(
 
 @st.composite
 def broadcastable(draw: st.DrawFn, /, count: int = 2, **kwargs: Any) -> tuple[Tensor, ...]:
-    """Tensors whose shapes broadcast against each other: axes of 1, and axes left out."""
+    """Tensors whose shapes broadcast: some axes have size 1, some leading axes are missing."""
     common = draw(shapes(**kwargs))
 
     def operand() -> Tensor:

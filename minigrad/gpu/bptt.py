@@ -1,4 +1,4 @@
-"""`bptt.through_time` on a GPU: at each step a matrix product and one kernel, either way."""
+"""`bptt.through_time` on a GPU: one matrix product and one kernel per step and direction."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def through_time(
         dzh = dzx if cell.sums_projections else xp.empty_like(dzx)
         dout = transposed(doutput)
         back, *carried = (transposed(d) for d in dlast)
-        if cell is GRU:  # its h_prev reaches h also directly
+        if cell is GRU:  # its h_prev also affects h directly, through z h_prev
             carried = [xp.zeros((H, B), dtype)]
         for t in reversed(range(T)):
             written = (*carried, dzx[t]) if dzh is dzx else (*carried, dzx[t], dzh[t])
@@ -60,19 +60,19 @@ def through_time(
 
 
 def _previous(cell: type[Cell], states: list[Array], t: int) -> list[Array]:
-    """What the kernel of step t takes of the state before it, beside the product."""
+    """The part of the previous state that the kernel of step t reads, besides W_hh h_prev."""
     return [states[-1][t]] if cell.num_saved else []
 
 
 def _written(states: list[Array], saved: Array, t: int) -> list[Array]:
-    """What the kernel of step t writes beside the gates: the new state, and for the derivative."""
+    """The arrays that the kernel of step t writes, besides the gates: new state, saved values."""
     return [*(s[t + 1] for s in states), *saved[t]]
 
 
 def _needed(
     cell: type[Cell], gates: Array, states: list[Array], saved: Array, t: int
 ) -> list[Array]:
-    """What the kernel of the derivative needs of step t."""
+    """The arrays of step t that the kernel of its derivative reads."""
     if not cell.num_saved:
         return [states[0][t + 1]]
     return [gates[t], states[-1][t], *saved[t]]

@@ -1,4 +1,4 @@
-"""Dropout and the loss of `functional` on a GPU: few launches, and no waiting for the device."""
+"""Dropout and loss on a GPU, with few launches and without synchronization."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .masks import count_mask
 
 
 def dropout(input: Tensor, p: float, scale: float, mask_shape: tuple[int, ...]) -> Tensor:
-    """`functional.dropout` with a mask of this shape, which the counter draws.
+    """`functional.dropout` with a counter-based mask of this shape.
 
-    A mask for every element is drawn again for the derivative instead of being kept.
+    A mask of the input's shape is not saved: the backward kernel computes it again.
     """
     xp, drawn = array_module(input.data), count_mask(p)
     if mask_shape != input.shape:
@@ -26,7 +26,7 @@ def dropout(input: Tensor, p: float, scale: float, mask_shape: tuple[int, ...]) 
 
 
 def keep_mask(xp: Any, shape: tuple[int, ...], start: np.uint64, threshold: np.uint32) -> Array:
-    """`masks.keep_bits` on the device."""
+    """`masks.keep_bits`, computed on the device."""
     mask = xp.empty(shape, bool)
     return kernel(xp, "keep_mask")(start, threshold, mask)
 
@@ -34,10 +34,10 @@ def keep_mask(xp: Any, shape: tuple[int, ...], start: np.uint64, threshold: np.u
 def linear_cross_entropy(
     input: Tensor, weight: Tensor, bias: Tensor | None, targets: Array
 ) -> Tensor:
-    """`loss.linear_cross_entropy` of targets (N,) on the device.
+    """`loss.linear_cross_entropy`, for targets (N,) on the device.
 
-    The gradient of the logits is formed whole, in one kernel. It needs no `add.at`, whose
-    atomics would add in another order at every run.
+    One kernel computes the whole gradient of the logits. It needs no atomic additions (`add.at`),
+    whose order changes from run to run.
     """
     x, W = input.data, weight.data
     xp, (N, V) = array_module(x), (len(x), len(W))

@@ -1,8 +1,8 @@
-"""The kernels of the GPU path: what a step computes for one element, in CUDA's C++.
+"""The kernels of the GPU path, in CUDA C++: what to compute for one element.
 
-Each text says the same as the NumPy code that is named beside it. A parameter's name stands for
-this element of an array; a `raw` array is indexed, and `i` is the number of this element. `T` is
-float or double.
+Each kernel computes the same as the NumPy code named above it. The name of a parameter is the
+element of that array; a `raw` array is indexed, and `i` is the index of the element. `T` is float
+or double.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from .. import cells
 from ..backend import Array, array_module
 
-ENABLED = True  # False takes the plain path on a GPU too, operation by operation
+ENABLED = True  # False: also on a GPU, run the NumPy code, operation by operation
 
 
 class Text(NamedTuple):
-    """In-parameters, out-parameters, and what to do for one element."""
+    """Input parameters, output parameters, and the code for one element."""
 
     given: str
     written: str
@@ -28,7 +28,7 @@ class Text(NamedTuple):
 FUNCTIONS = """
 template <typename T> __device__ T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 
-// Output `k` of SplitMix64 (Steele et al. 2014), started at `start`; `masks.keep_bits` in NumPy.
+// Output k of SplitMix64 (Steele et al. 2014) with seed `start`; in NumPy: `masks.keep_bits`.
 __device__ bool kept(unsigned long long start, unsigned long long k, unsigned int threshold) {
     unsigned long long z = start + (k + 1) * 0x9E3779B97F4A7C15ULL;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
@@ -37,8 +37,8 @@ __device__ bool kept(unsigned long long start, unsigned long long k, unsigned in
 }
 """
 
-# An element is one unit of one sequence, states are (H, B). zx, zh (G, H, B) hold the gates in
-# blocks of n = H·B elements, the bias b (G, H) in blocks of H = n / B. `gates` are zx overwritten.
+# An element is one unit of one sequence; states are (H, B). zx and zh (G, H, B) have one block of
+# n = H·B elements per gate, the bias b (G, H) one of H = n / B. `gates` overwrites zx.
 PRE = "int n = _ind.size(); auto pre = [&](int k) { return gates[i + k * n] + zh[i + k * n]; };"
 BIAS = "auto bias = [&](int k) { return b[i / B + k * (n / B)]; };"
 
@@ -58,7 +58,7 @@ KERNELS: dict[str, Text] = {
     "relu_step": Text(
         "raw T zh, raw T b, int32 B",
         "raw T gates, T h",
-        # A NaN goes through, as through NumPy's maximum.
+        # NaN stays NaN, as in NumPy's maximum.
         f"{PRE} {BIAS} T z = pre(0) + bias(0); h = z <= 0 ? T(0) : z;",
     ),
     "relu_step_backward": Text(
@@ -149,17 +149,17 @@ KERNELS: dict[str, Text] = {
 
 
 def many(line: str, count: int) -> str:
-    """`line` for each of `count` tensors, {k} their number."""
+    """`line` repeated for each of `count` tensors, with {k} replaced by its index."""
     return " ".join(line.format(k=k) for k in range(count))
 
 
 def names(declaration: str, count: int) -> str:
-    """Parameters for each of `count` tensors."""
+    """A parameter declaration for each of `count` tensors."""
     return ", ".join(declaration.format(k=k) for k in range(count))
 
 
 def clip_scale(count: int) -> Text:
-    """optim.clip_grad_norm_: from each gradient's squared norm, the norm and the scale of all."""
+    """optim.clip_grad_norm_: total norm and scale, from the squared norm of each gradient."""
     return Text(
         names("T square{k}", count) + ", float64 max_norm",
         "T norm, T scale",
@@ -171,7 +171,7 @@ def clip_scale(count: int) -> Text:
 
 
 def scale_all(count: int) -> Text:
-    """optim.clip_grad_norm_: every gradient by one scale."""
+    """optim.clip_grad_norm_: multiply every gradient by one scale."""
     return Text(
         "raw T scale",
         names("raw T g{k}", count),
@@ -180,7 +180,7 @@ def scale_all(count: int) -> Text:
 
 
 def sgd(count: int) -> Text:
-    """optim.SGD without momentum: every parameter by lr times its gradient."""
+    """optim.SGD without momentum: p -= lr * g for every parameter."""
     return Text(
         names("raw T g{k}", count) + ", float64 lr",
         names("raw T p{k}", count),
@@ -188,16 +188,16 @@ def sgd(count: int) -> Text:
     )
 
 
-# The cells that have kernels, with their names there.
+# The cells that have kernels, with the prefix of their kernels' names.
 CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
 
 FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
 
 
 def takes(*arrays: Array, cell: type[cells.Cell] | None = None) -> bool:
-    """Whether the kernels can compute with these arrays, and with this cell.
+    """Whether the kernels support these arrays and this cell.
 
-    The arrays must be on a GPU, of one float dtype (not float16), contiguous and not empty.
+    The arrays must be on a GPU, contiguous, not empty, and all float32 or all float64.
     """
     first = arrays[0]
     return (
@@ -216,7 +216,7 @@ def _compiles(xp: ModuleType) -> bool:
 
 @functools.cache
 def kernel(xp: ModuleType, name: str, count: int | None = None) -> Any:
-    """A kernel of the table, or of a family for `count` tensors, to be called with arrays."""
+    """The kernel `name`, compiled at its first call; with `count`, one for that many tensors."""
     text = KERNELS[name] if count is None else FAMILIES[name](count)
     suffix = "" if count is None else f"_{count}"
     return xp.ElementwiseKernel(*text, f"minigrad_{name}{suffix}", preamble=FUNCTIONS)

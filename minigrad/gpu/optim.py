@@ -1,4 +1,4 @@
-"""Clipping and the update of `optim` on a GPU: one kernel for many arrays."""
+"""Gradient clipping and SGD on a GPU: one kernel for many arrays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from ..backend import Array, array_module
 from .kernels import kernel
 
-# A kernel takes at most 4 KB of arguments, and each array with its shape some 50 bytes of them.
+# The arguments of a kernel may fill 4 KB; an array with its shape takes about 50 bytes.
 GROUP = 16
 
 
 def clip_grad_norm_(grads: list[Array], max_norm: float) -> Array:
-    """`optim.clip_grad_norm_`: whether to clip is decided on the device, which nobody waits for."""
+    """`optim.clip_grad_norm_`; the device decides whether to clip, so the host need not wait."""
     xp = array_module(grads[0])
     squares = [xp.vdot(g, g) for g in grads]
     norm, scale = kernel(xp, "clip_scale", len(grads))(*squares, float(max_norm))

@@ -1,4 +1,4 @@
-"""Layers: parameters plus a call into `functional` or `bptt`."""
+"""Layers: parameters, and a call to a function of `functional` or `bptt`."""
 
 from .batch_norm import BatchNorm1d, BatchNorm2d
 from .convolution import Conv2d, MaxPool2d

@@ -13,17 +13,16 @@ from .module import Module, Parameter
 
 
 class BatchNorm(Module):
-    """The base of BatchNorm1d and BatchNorm2d: everything but the shape of the input.
+    """The base class of BatchNorm1d and BatchNorm2d: everything but the shape of the input.
 
-    weight (gamma) starts uniform in [0, 1), as in Ioffe & Szegedy's time, or with init="ones" at
-    1, as in PyTorch today; bias (beta) at 0. In training, running = momentum · running +
-    (1 - momentum) · batch: momentum 0 forgets the past at every step, 1 never learns from the
-    batch, and 0.9 is what PyTorch calls 0.1.
+    weight (gamma) is initially uniform in [0, 1), as in early PyTorch, or with init="ones" 1, as
+    in PyTorch today; bias (beta) is initially 0. In training, running = momentum · running +
+    (1 - momentum) · batch. Momentum 0.9 is momentum 0.1 in PyTorch.
 
     Raises ValueError for an unknown init or a momentum outside [0, 1].
     """
 
-    dims: tuple[int, ...]  # of the input
+    dims: tuple[int, ...]  # the allowed numbers of input axes
 
     def __init__(
         self,
@@ -34,9 +33,9 @@ class BatchNorm(Module):
         init: str = "uniform",
     ) -> None:
         if init not in ("uniform", "ones"):
-            raise ValueError(f"batch norm: init is 'uniform' or 'ones', not {init!r}")
+            raise ValueError(f"batch norm: init must be 'uniform' or 'ones', not {init!r}")
         if not 0 <= momentum <= 1:
-            raise ValueError(f"batch norm: momentum is from 0 to 1, not {momentum}")
+            raise ValueError(f"batch norm: momentum must be from 0 to 1, not {momentum}")
         xp, dtype, C = current_module(), get_default_dtype(), num_features
         gamma = xp.ones(C, dtype) if init == "ones" else random.uniform(0.0, 1.0, (C,))
         self.weight = Parameter(gamma)
@@ -73,12 +72,12 @@ class BatchNorm(Module):
 
 
 class BatchNorm1d(BatchNorm):
-    """For (N, C), or (N, C, L) with statistics over N and L."""
+    """For inputs (N, C), or (N, C, L) with statistics over N and L."""
 
     dims = (2, 3)
 
 
 class BatchNorm2d(BatchNorm):
-    """For feature maps (N, C, H, W), with statistics per map over N, H and W."""
+    """For feature maps (N, C, H, W), with statistics over N, H and W."""
 
     dims = (4,)

@@ -13,7 +13,7 @@ from .module import Module, Parameter
 
 
 class Conv2d(Module):
-    """Convolution of (N, in_channels, H, W) with a kernel for each of out_channels maps.
+    """Convolution of (N, in_channels, H, W) to (N, out_channels, H', W').
 
     weight (out_channels, in_channels, kh, kw) and bias (out_channels,), uniform in
     ±1/√(in_channels · kh · kw). Raises ValueError for sizes below 1.
@@ -32,7 +32,8 @@ class Conv2d(Module):
         kernel = pair(kernel_size)
         if min(in_channels, out_channels, *kernel) < 1:
             raise ValueError(
-                f"Conv2d: sizes of at least 1, not {in_channels}, {out_channels}, {kernel_size}"
+                "Conv2d: all sizes must be at least 1, not "
+                f"{in_channels}, {out_channels}, {kernel_size}"
             )
         bound = 1 / math.sqrt(in_channels * math.prod(kernel))
         shape = (out_channels, in_channels, *kernel)
@@ -53,12 +54,12 @@ class Conv2d(Module):
 
 
 class MaxPool2d(Module):
-    """The largest value of each window of (N, C, H, W); the stride is the window's size."""
+    """The maximum of each window of (N, C, H, W); the stride is by default the kernel size."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
         stride = kernel_size if stride is None else stride
         for sizes in (kernel_size, stride, padding):
-            pair(sizes)  # which refuses what is no size
+            pair(sizes)  # TypeError for anything but sizes
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
     def extra_repr(self) -> str:

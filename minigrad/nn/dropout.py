@@ -1,4 +1,4 @@
-"""Dropout, element by element or by whole feature maps."""
+"""Dropout of single elements or of whole feature maps."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .module import Module
 class Dropout(Module):
     """In training, zero each element with probability p and divide the others by 1 - p.
 
-    Along the axes `shared` one draw serves all elements; a mask (1 to keep, 0 to drop) can be
-    passed in with the input. Raises ValueError for p outside [0, 1].
+    The mask broadcasts along the axes `shared`. A call may pass its own mask (1 keeps, 0 drops).
+    Raises ValueError for p outside [0, 1].
     """
 
     def __init__(self, p: float = 0.5, *, shared: tuple[int, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The layers without time: embedding, linear, dropout."""
+"""Linear, Embedding, Flatten and the activations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Linear(Module):
     """
 
     weight: Parameter
-    bias: Any  # a Parameter, or None for a layer without
+    bias: Any  # a Parameter, or None
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
@@ -36,7 +36,7 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A vector for each of num_embeddings ids: integers (...) to (..., embedding_dim).
+    """A trainable vector for each id: integers (...) to (..., embedding_dim).
 
     weight (num_embeddings, embedding_dim), standard normal.
     """
@@ -67,7 +67,7 @@ class Tanh(Module):
 
 
 class Flatten(Module):
-    """(N, ...) to (N, everything else)."""
+    """(N, a, b, ...) to (N, a·b·...)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return input.reshape(input.shape[0], math.prod(input.shape[1:]))

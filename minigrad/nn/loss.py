@@ -1,4 +1,4 @@
-"""The losses as layers, for code that keeps its criterion in a variable."""
+"""The losses as modules, for code that stores its loss function in a variable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CrossEntropyLoss(Module):
 
 
 class MSELoss(Module):
-    """`functional.mse_loss` of an input and a target of one shape."""
+    """`functional.mse_loss` of an input and a target of the same shape."""
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = reduction

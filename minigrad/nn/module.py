@@ -16,7 +16,7 @@ Container = TypeVar("Container", bound="Numbered")
 
 
 class Parameter(Tensor):
-    """A tensor that a module learns."""
+    """A tensor that an optimiser updates: a trainable attribute of a module."""
 
     __slots__ = ()
 
@@ -25,51 +25,51 @@ class Parameter(Tensor):
 
 
 class Module:
-    """The base of all layers: parameters and other modules are found among its attributes."""
+    """The base class of all layers. Its parameters and submodules are its attributes."""
 
     training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to replace a parameter by something that would not be learned (TypeError)."""
+        """Set an attribute. TypeError if this would replace a parameter by a plain value."""
         replaced = isinstance(self.__dict__.get(name), Parameter)
         if replaced and value is not None and not isinstance(value, Parameter):
             raise TypeError(
-                f"{type(self).__name__}.{name} is a parameter and can't become a "
+                f"{type(self).__name__}.{name} is a parameter and can't be replaced by a "
                 f"{type(value).__name__}; change its values with .data[...] = ..., or assign an "
                 "nn.Parameter or None"
             )
         super().__setattr__(name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What calling the module does."""
+        """Compute the output; calling the module calls this."""
         raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
     def extra_repr(self) -> str:
-        """What `repr` says of a layer between its brackets."""
+        """The text that `repr` puts between the parentheses."""
         return ""
 
     def __repr__(self) -> str:
-        """As in PyTorch: the name, what `extra_repr` says, and the modules inside, indented."""
+        """As in PyTorch: the class name, `extra_repr`, and the submodules, indented."""
         extra, inside = self.extra_repr(), [f"({k}): {child!r}" for k, child in self.children()]
         if inside:
             extra = "\n" + textwrap.indent("\n".join([extra] * bool(extra) + inside), "  ") + "\n"
         return f"{type(self).__name__}({extra})"
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside this one, with their names."""
+        """The direct submodules, with their names."""
         return ((name, m) for name, m in vars(self).items() if isinstance(m, Module))
 
     def modules(self) -> Iterator[Module]:
-        """This module and all inside it."""
+        """This module and all its submodules."""
         yield self
         for _, child in self.children():
             yield from child.modules()
 
     def _named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Every parameter and buffer under every name that it has."""
+        """Every parameter and buffer, a shared one under each of its names."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 yield prefix + name, value
@@ -77,7 +77,7 @@ class Module:
             yield from child._named_tensors(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, under the first of its names ("rnn.weight_ih_l0")."""
+        """Every parameter once, under its first name ("rnn.weight_ih_l0")."""
         seen = set()
         for name, tensor in self._named_tensors():
             if isinstance(tensor, Parameter) and id(tensor) not in seen:
@@ -85,38 +85,41 @@ class Module:
                 yield name, tensor
 
     def parameters(self) -> Iterator[Parameter]:
-        """Every parameter once, also if two layers share it."""
+        """Every parameter; one that layers share only once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def buffers(self) -> Iterator[Tensor]:
-        """Every tensor that is kept but not learned, as batch norm's running estimates."""
+        """Every tensor that is saved but not trained, such as batch norm's running estimates."""
         return (t for _, t in self._named_tensors() if not isinstance(t, Parameter))
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Switch dropout on (or, with mode=False, off), here and in all modules inside."""
+        """Set training mode (or, with mode=False, evaluation mode) in this module and all inside.
+
+        Dropout is active in training mode only; batch norm uses the statistics of the batch there.
+        """
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self: Self) -> Self:
-        """Switch dropout off."""
+        """Set evaluation mode in this module and all inside."""
         return self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
-        """The arrays of parameters and buffers, by name; a shared one under each of its names."""
+        """The arrays of all parameters and buffers by name; a shared one has several names."""
         return {name: tensor.data for name, tensor in self._named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy values into parameters and buffers, in their own dtype.
+        """Copy values into the parameters and buffers, whose dtype does not change.
 
-        The values are arrays or tensors, PyTorch's too. Raises ValueError that names every missing
-        and unexpected entry (unless strict=False) and every one that is not of the right shape or
-        holds no numbers; nothing is then changed.
+        The values are arrays or tensors, also PyTorch's. Raises ValueError that lists every missing
+        and unexpected entry (unless strict=False), every wrong shape and every non-numeric entry;
+        the module is then unchanged.
         """
         own = dict(self._named_tensors())
         arrays: dict[str, np.ndarray] = {}
@@ -142,18 +145,18 @@ class Module:
             own[name].mark_changed()
 
     def float(self: Self) -> Self:
-        """Convert every parameter to float32."""
+        """Convert all floating parameters and buffers to float32."""
         return self._convert(np.float32)
 
     def double(self: Self) -> Self:
-        """Convert every parameter to float64."""
+        """Convert all floating parameters and buffers to float64."""
         return self._convert(np.float64)
 
     def _convert(self: Self, dtype: Any) -> Self:
         return self._replace(lambda data: data.astype(dtype) if data.dtype.kind == "f" else data)
 
     def to(self: Self, backend: str) -> Self:
-        """Move every parameter and buffer to "numpy" or "cupy" (BackendError if that can't be)."""
+        """Move all parameters and buffers to "numpy" or "cupy" (BackendError if not available)."""
         xp = load(backend)
         return self._replace(lambda data: xp.asarray(to_host(data)))
 
@@ -165,7 +168,7 @@ class Module:
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """An entry of a state_dict as a NumPy array; TypeError if it is none, or not of numbers."""
+    """An entry of a state_dict as a NumPy array; TypeError if it is not numeric."""
     array = from_torch(value.data if isinstance(value, Tensor) else value)
     if not hasattr(array, "dtype"):
         raise TypeError(f"is a {type(value).__name__}, not an array or a tensor")
@@ -175,17 +178,17 @@ def _numbers(value: Any) -> np.ndarray:
 
 
 class Numbered(Module):
-    """The base of Sequential and ModuleList: modules named "0", "1", and so on, as in a list."""
+    """The base class of Sequential and ModuleList: a list of modules, named "0", "1", ..."""
 
     def append(self: Container, module: Module) -> Container:
-        """Add a module at the end (TypeError for anything else)."""
+        """Append a module (TypeError for anything else)."""
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__} takes modules, not {type(module).__name__}")
         setattr(self, str(len(self)), module)
         return self
 
     def extend(self: Container, modules: Iterable[Module]) -> Container:
-        """Add modules at the end."""
+        """Append several modules."""
         for module in modules:
             self.append(module)
         return self
@@ -197,13 +200,13 @@ class Numbered(Module):
         return (module for _, module in self.children())
 
     def __getitem__(self, index: int | slice) -> Any:
-        """A module, or for a slice several, in a container of their own with names from "0"."""
+        """One module; for a slice, a new container, with names from "0"."""
         chosen = list(self)[index]
         return chosen if isinstance(chosen, Module) else type(self)().extend(chosen)
 
 
 class Sequential(Numbered):
-    """Modules one after the other: each gets what the one before returns."""
+    """A chain of modules: the output of each is the input of the next."""
 
     def __init__(self, *layers: Module) -> None:
         self.extend(layers)
@@ -215,7 +218,7 @@ class Sequential(Numbered):
 
 
 class ModuleList(Numbered):
-    """Modules in a list, whose parameters are found; what calls them is up to its owner."""
+    """A list of modules whose parameters are registered; it has no forward of its own."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)

@@ -1,4 +1,4 @@
-"""Recurrent layers and single cells, with the names and parameter layouts of PyTorch."""
+"""Recurrent layers and cells, with PyTorch's names and parameter layouts."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from ..tensor import Tensor
 from .module import Module, Parameter
 
 PASSES = {"manual": through_time, "autograd": unrolled}
-# The axes of (T, B, features) along which one draw of dropout serves: for variational dropout
-# (Gal & Ghahramani 2016), time.
+# The axes of (T, B, features) along which the dropout mask broadcasts: time for variational
+# dropout (Gal & Ghahramani 2016).
 DROPOUT_KINDS: dict[str, tuple[int, ...]] = {"standard": (), "variational": (0,)}
 
 
 def _rnn_cell(nonlinearity: str) -> type[cells.Cell]:
     if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"RNN: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+        raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
     return cells.CELLS[f"RNN_{nonlinearity.upper()}"]
 
 
 class Recurrent(Module):
-    """A stack of recurrent layers of any cell; RNN, LSTM and GRU are stacks of theirs.
+    """Stacked recurrent layers of any cell; the base class of RNN, LSTM and GRU.
 
     Parameters weight_ih_l{k} (G·H, input), weight_hh_l{k} (G·H, H), bias_ih_l{k} and
     bias_hh_l{k} (G·H,), uniform in ±1/√H; G is the cell's number of gates.
 
-    dropout       between the layers, not after the last
-    batch_first   input and output are (B, T, ·) instead of (T, B, ·); states stay as they are
-    bidirectional each layer also reads the sequence from its end, with weights of its own,
-                  weight_ih_l{k}_reverse and so on, and the outputs of both, (T, B, 2·H) in all,
-                  go into the next layer (Schuster & Paliwal 1997)
-    bptt          "manual" takes the backward pass through time written by hand, "autograd"
-                  unrolls the cell on the tape: the same numbers, either way
-    dropout_kind  "standard", or "variational" for one mask per sequence, the same at every step
+    dropout       probability; applied between the layers, not after the last
+    batch_first   input and output are (B, T, ·) instead of (T, B, ·); the states do not change
+    bidirectional each layer also reads the sequence backwards, with separate parameters
+                  weight_ih_l{k}_reverse and so on; both outputs, concatenated to (T, B, 2·H),
+                  are the input of the next layer (Schuster & Paliwal 1997)
+    bptt          "manual" uses the hand-written backward pass, "autograd" unrolls the cell on
+                  the tape; the results are the same
+    dropout_kind  "standard", or "variational": one mask per sequence, the same at every step
 
     Raises ValueError for a size below 1, a dropout outside [0, 1], or an unknown kind.
     """
@@ -63,14 +63,16 @@ class Recurrent(Module):
     ) -> None:
         if min(input_size, hidden_size, num_layers) < 1:
             raise ValueError(
-                "a recurrent layer needs sizes of at least 1, not input_size="
+                "the sizes of a recurrent layer must be at least 1, not input_size="
                 f"{input_size}, hidden_size={hidden_size}, num_layers={num_layers}"
             )
         if bptt not in PASSES:
-            raise ValueError(f"bptt is 'manual' or 'autograd', not {bptt!r}")
+            raise ValueError(f"bptt must be 'manual' or 'autograd', not {bptt!r}")
         F.check_probability("dropout between layers", dropout)
         if dropout_kind not in DROPOUT_KINDS:
-            raise ValueError(f"dropout_kind is 'standard' or 'variational', not {dropout_kind!r}")
+            raise ValueError(
+                f"dropout_kind must be 'standard' or 'variational', not {dropout_kind!r}"
+            )
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -95,7 +97,7 @@ class Recurrent(Module):
                 setattr(self, f"{name}_l{layer}{direction}", parameter)
 
     def weights(self, layer: int, direction: str = "") -> list[Parameter]:
-        """weight_ih, weight_hh, bias_ih and bias_hh of one layer, also in direction "_reverse"."""
+        """weight_ih, weight_hh, bias_ih and bias_hh of one layer; direction is "" or "_reverse"."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
 
@@ -109,11 +111,10 @@ class Recurrent(Module):
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
         """input (T, B, input_size) to output (T, B, H) and the state after the last step.
 
-        The state is a tensor (num_layers, B, H), for LSTM a pair (h, c) of them; without one it
-        starts at zero. Of a bidirectional layer the output is (T, B, 2·H) and the state
-        (2·num_layers, B, H): layer 0, layer 0 from the end, layer 1, and so on; with batch_first,
-        input and output have B before T. Raises ValueError for a shape, TypeError for a dtype that
-        does not fit.
+        The state is a tensor (num_layers, B, H), for LSTM a pair (h, c) of them; by default it
+        is zero. If bidirectional, the output is (T, B, 2·H) and the state (2·num_layers, B, H), in
+        the order layer 0, layer 0 reverse, layer 1, and so on. With batch_first, input and output
+        are (B, T, ...). Raises ValueError for a wrong shape, TypeError for a wrong dtype.
         """
         check_tensor(type(self).__name__, input)
         time, order = (1, "B, T") if self.batch_first else (0, "T, B")
@@ -155,7 +156,7 @@ def _states(
     input: Tensor,
     shape: tuple[int, ...],
 ) -> Sequence[Tensor]:
-    """The state as a list of tensors of this shape, zeros for None (ValueError for another)."""
+    """The state as a list of tensors of this shape, zeros for None (ValueError for others)."""
     if hidden is None:
         zeros = array_module(input.data).zeros(shape, input.dtype)
         return [Tensor(zeros)] * cell.num_states
@@ -171,7 +172,7 @@ def _states(
 
 
 def _tensor_or_tuple(states: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
-    """A state as callers see it: a tensor, or where there are several a tuple of them."""
+    """The state as a layer returns it: one tensor, or a tuple of several."""
     return states[0] if len(states) == 1 else tuple(states)
 
 
@@ -217,7 +218,7 @@ class GRU(Recurrent):
 
 
 class RecurrentCell(Module):
-    """One explicit step in differentiable operations; the base of the three cells below.
+    """One step in differentiable operations; the base class of the three cells below.
 
     Parameters weight_ih (G·H, input), weight_hh (G·H, H), bias_ih and bias_hh (G·H,), uniform in
     ±1/√H.
@@ -226,7 +227,7 @@ class RecurrentCell(Module):
     def __init__(self, cell: type[cells.Cell], input_size: int, hidden_size: int) -> None:
         if min(input_size, hidden_size) < 1:
             raise ValueError(
-                "a recurrent cell needs sizes of at least 1, not "
+                "the sizes of a recurrent cell must be at least 1, not "
                 f"input_size={input_size}, hidden_size={hidden_size}"
             )
         self.cell = cell
@@ -244,10 +245,10 @@ class RecurrentCell(Module):
     def forward(
         self, input: Tensor, hidden: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor | tuple[Tensor, ...]:
-        """input (B, input_size) and state (B, H), for LSTM a pair, to the next state.
+        """input (B, input_size) and state (B, H), for LSTM a pair (h, c), to the next state.
 
-        Without a state it starts at zero. Raises ValueError for a shape, TypeError for a dtype
-        that does not fit.
+        The state is zero by default. Raises ValueError for a wrong shape, TypeError for a wrong
+        dtype.
         """
         name = type(self).__name__
         check_tensor(name, input)
