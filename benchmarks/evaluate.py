@@ -1,8 +1,8 @@
-"""Time the evaluation of one chunk: forward and loss, without dropout and without a graph.
+"""Time the evaluation of one chunk: forward pass and loss, without dropout or recording.
 
     python benchmarks/evaluate.py --against torch
 
-`products` are its bare matrix products, as in train_step.py.
+`products` computes only its matrix products, as in train_step.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/generate.py --against torch
 
-PyTorch's side is the loop of word_language_model's generate.py.
+For PyTorch, this is the loop of generate.py in its word_language_model example.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import models
 
 from lm import Dictionary, generate
 
-WORDS = 100  # in a call
+WORDS = 100  # per call
 
 
 def ours(args: argparse.Namespace) -> harness.Work:

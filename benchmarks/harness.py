@@ -1,8 +1,8 @@
-"""What the benchmarks share: contestants that take turns, and the floor below which none can go.
+"""Code shared by the benchmarks: contestants that take turns, and a lower bound for their time.
 
-The speed of a machine drifts, by half where it is shared. So contestants take turns, A B A B, and
-the figure that counts is the median of the ratios of neighbouring turns. Each lives in a process
-of its own, as it would for a user: neither runs with the other's settings, memory or threads.
+The speed of a shared machine can change by half. So contestants take turns, A B A B, and the result
+is the median of the ratios within each turn. Each runs in its own process, as it would for a user:
+settings, memory and threads of one do not affect the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-import minigrad as mg  # before NumPy: it sets how long OpenBLAS's threads wait busily
+import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wait
 
 # isort: split
 import numpy as np
@@ -29,12 +29,12 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from lm.arguments import Parser, at_least_one
 from minigrad.cells import CELLS
 
-Work = Callable[[], Any]  # what is timed, once
-Contestant = Callable[[argparse.Namespace], Work]  # makes it, in its own process
+Work = Callable[[], Any]  # one call is timed
+Contestant = Callable[[argparse.Namespace], Work]  # creates the work, in its own process
 
 
 def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
-    """The options of a workload: a language model of some size, and a batch."""
+    """A parser for the options of a workload: the sizes of a language model and a batch."""
     p = Parser(description=description)
     p.add_argument("--against", choices=["torch"], help="take turns with PyTorch's CPU build")
     p.add_argument("--before", metavar="FOLDER", help="take turns with minigrad in this checkout")
@@ -47,7 +47,7 @@ def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
     p.add_argument("--batch-size", type=at_least_one, default=batch_size)
     p.add_argument("--bptt", type=at_least_one, default=35)
     p.add_argument("--turns", type=at_least_one, default=turns)
-    p.add_argument("--threads", type=at_least_one, default=2, help="of everybody")
+    p.add_argument("--threads", type=at_least_one, default=2, help="of each contestant")
     return p
 
 
@@ -59,7 +59,10 @@ def compare(
     tokens: int | None = None,
     calls: int = 6,
 ) -> None:
-    """Let them take turns and print the report; `tokens` in a call, or those of a chunk."""
+    """Time the contestants in turns and print a report.
+
+    `tokens` is the number of tokens per call, by default that of a chunk.
+    """
     contestants = {"minigrad": ours}
     if floor is not None:
         contestants["products"] = floor
@@ -74,7 +77,7 @@ def compare(
 def seconds_of(calls: int, work: Work) -> float:
     """The median time of a few calls.
 
-    The first two, whose data the other contestants have driven from the cache, do not count.
+    The first two calls are left out: the other contestants have removed their data from the cache.
     """
     times = []
     for _ in range(calls):
@@ -85,10 +88,10 @@ def seconds_of(calls: int, work: Work) -> float:
 
 
 def peak_bytes(calls: int, work: Work) -> float:
-    """The largest memory that the process has had, after a few calls more."""
+    """The peak memory of the process, after a few more calls."""
     for _ in range(calls):
         work()
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts kilobytes
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux
 
 
 def take_turns(
@@ -97,7 +100,7 @@ def take_turns(
     measure: Callable[[Work], float],
     warm_up: int = 1,
 ) -> dict[str, list[float]]:
-    """What `measure` says of each contestant's work, turn by turn; the first turns warm up.
+    """The result of `measure` for each contestant's work, turn by turn, after `warm_up` turns.
 
     The contestant "before" imports minigrad and lm from the checkout in `args.before`.
     """
@@ -106,11 +109,11 @@ def take_turns(
     for name, contestant in contestants.items():
         pipes[name], theirs = spawn.Pipe()
         path = sys.path.copy()
-        if name == "before":  # a spawned process gets this list as it is now
+        if name == "before":  # a spawned process copies this list
             sys.path.insert(0, args.before)
         spawn.Process(target=_play, args=(contestant, args, measure, theirs), daemon=True).start()
         sys.path[:] = path
-        theirs.close()  # so that a contestant who dies is an EOFError here, and not waited for
+        theirs.close()  # if a contestant dies, recv() raises EOFError instead of waiting
     results: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(warm_up + args.turns):
         for name, pipe in pipes.items():
@@ -137,12 +140,12 @@ def _play(
 
 
 def ratio(seconds: dict[str, list[float]], a: str, b: str) -> float:
-    """The median of a's time / b's, turn by turn."""
+    """The median over the turns of a's time / b's time."""
     return statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
 
 
 def report(seconds: dict[str, list[float]], tokens: int) -> None:
-    """Print each contestant's median, and how minigrad compares with the others."""
+    """Print each contestant's median time, and the ratios to minigrad's."""
     print(machine())
     for name, times in seconds.items():
         median = statistics.median(times)
@@ -157,7 +160,7 @@ def report(seconds: dict[str, list[float]], tokens: int) -> None:
 
 
 def machine() -> str:
-    """On what it ran."""
+    """The machine and the versions, in one line."""
     blas = {f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["version"]}
     return (
         f"{platform.machine()}, {os.cpu_count()} cores | Python {platform.python_version()}, "
@@ -166,7 +169,7 @@ def machine() -> str:
 
 
 def products(args: argparse.Namespace, backward: bool) -> Work:
-    """The floor: the matrix products of a step and nothing else, in the forms minigrad uses."""
+    """The lower bound: only the matrix products of a step, in the same form as in minigrad."""
     T, B, H, V = args.bptt, args.batch_size, args.nhid, args.words
     G, N = CELLS[args.model].num_gates * H, T * B
     x, h, W_ih, W_hh, dz = _some((N, H), (H, B), (G, H), (G, H), (N, G))
@@ -199,7 +202,7 @@ def _some(*shapes: tuple[int, ...]) -> Sequence[np.ndarray]:
 
 
 def chunks(args: argparse.Namespace) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    """A function that draws the word ids of a chunk: what goes in, and what follows each."""
+    """A function that draws a random chunk: the ids of the input words and of the targets."""
     rng = np.random.default_rng(0)
 
     def draw() -> tuple[np.ndarray, np.ndarray]:

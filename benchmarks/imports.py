@@ -1,8 +1,8 @@
-"""Time `import minigrad, lm` against `import torch`, each in a Python of its own.
+"""Compare the times of `import minigrad, lm` and `import torch`, each in a new Python process.
 
-What `lm` offers is imported when it is first used, so that `lm.api` is what is timed.
+    python benchmarks/imports.py
 
-python benchmarks/imports.py
+`lm` imports its contents at first use, so the benchmark imports `lm.api`, which imports all of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROGRAM = "import time; t = time.perf_counter(); import {}; print(time.perf_coun
 
 def seconds(modules: str) -> float:
     command = [sys.executable, "-c", PROGRAM.format(modules)]
-    # As installed packages are, our modules are compiled once, not at every import.
+    # Compile our modules only once, as those of installed packages.
     compiled = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return float(subprocess.run(command, capture_output=True, check=True, env=compiled).stdout)
 
@@ -30,7 +30,7 @@ def main() -> None:
     for turn in range(12):
         for name, modules in MODULES.items():
             took = seconds(modules)
-            if turn:  # the first compiles the modules and reads the files from the disk
+            if turn:  # the first turn compiles modules and reads files from disk
                 times[name].append(took)
     print(harness.machine())
     for name, taken in times.items():

@@ -1,8 +1,8 @@
-"""The peak memory of a process that trains, with all that it imports.
+"""The peak memory of a training process, including its imports.
 
     python benchmarks/memory.py --against torch
 
-At WikiText-2's 33,278 words, unless `--words` says otherwise. Linux only.
+The default vocabulary is WikiText-2's, 33,278 words. Linux only.
 """
 
 from __future__ import annotations

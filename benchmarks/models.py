@@ -1,4 +1,4 @@
-"""The two language models of the benchmarks, made from the same options."""
+"""The two language models of the benchmarks, built from the same options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lm import RNNModel
 
 
 def ours(args: argparse.Namespace) -> RNNModel:
-    mg.keep_freed_memory()  # as lm's own training does
+    mg.keep_freed_memory()  # as in lm's training
     mg.manual_seed(0)
     return RNNModel(*_sizes(args))
 

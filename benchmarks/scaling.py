@@ -1,9 +1,9 @@
-"""How the cost of a training step grows with the steps per chunk, T.
+"""How time and memory of a training step grow with T, the number of steps per chunk.
 
     python benchmarks/scaling.py --against torch
 
-The time per token should not depend on T, and the memory should grow with it linearly: by the
-same number of bytes for each step more.
+The time per token should not depend on T. The memory should grow linearly: each additional step
+should take the same number of bytes.
 """
 
 from __future__ import annotations

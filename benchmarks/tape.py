@@ -1,10 +1,10 @@
-"""What the tape costs: an LSTM cell unrolled, against HIPS autograd and MyGrad.
+"""Time an LSTM cell unrolled on the tape, compared with HIPS autograd and MyGrad.
 
     pip install autograd mygrad
     python benchmarks/tape.py
     python benchmarks/tape.py --nhid 32 --batch-size 8
 
-All three run the same equations, one layer forward and back, and the gradients of everything.
+All three run the same equations: one layer, forward and backward, with all gradients.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def hips(args: argparse.Namespace) -> harness.Work:
 
     inputs = arrays(args)
 
-    def sigmoid(z):  # as in autograd's own examples/lstm.py
+    def sigmoid(z):  # as in autograd's examples/lstm.py
         return 0.5 * (np.tanh(0.5 * z) + 1)
 
     def loss(inputs):
@@ -100,7 +100,7 @@ CONTESTANTS = {"minigrad": ours, "autograd": hips, "mygrad": mygrad}
 
 
 def must_agree(args: argparse.Namespace) -> None:
-    """The three compute the same, or the comparison means nothing."""
+    """Check that all three compute the same; otherwise the comparison means nothing."""
     wanted, *others = (contestant(args)() for contestant in CONTESTANTS.values())
     for other in others:
         for a, b in zip(wanted, other, strict=True):
@@ -114,7 +114,7 @@ def main() -> None:
     p.add_argument("--batch-size", type=at_least_one, default=20)
     p.add_argument("--bptt", type=at_least_one, default=35)
     p.add_argument("--turns", type=at_least_one, default=15)
-    p.add_argument("--threads", type=at_least_one, default=2, help="of everybody")
+    p.add_argument("--threads", type=at_least_one, default=2, help="of each contestant")
     args = p.parse()
     must_agree(args)
     seconds = harness.take_turns(CONTESTANTS, args, partial(harness.seconds_of, 6))

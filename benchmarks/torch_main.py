@@ -1,4 +1,4 @@
-"""PyTorch's word_language_model, to measure against: main.py and data.py at their defaults."""
+"""main.py and data.py of PyTorch's word_language_model with default options, for comparison."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def evaluate(model: Any, source: torch.Tensor) -> float:
 
 
 def train(files: Sequence[Path], rnn_type: str, tied: bool, epochs: int) -> Iterator[None]:
-    """A whole run, with a pause after each of its parts."""
+    """A whole run; yields after each part."""
     torch.manual_seed(1111)
     corpus = Corpus(files)
     source = batchify(corpus.train, BATCH)

@@ -1,4 +1,4 @@
-"""PyTorch's word_language_model, to measure against: the same model, the same step."""
+"""Model and training step of PyTorch's word_language_model, for comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class RNNModel(nn.Module):
-    """word_language_model's model.py, with its initial weights."""
+    """The model of model.py, with the same initial weights."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ def repackage_hidden(hidden: Any) -> Any:
 def train_step(
     model: RNNModel, lr: float, data: torch.Tensor, target: torch.Tensor, hidden: Any, clip: float
 ) -> tuple[torch.Tensor, Any]:
-    """One batch of word_language_model's main.py."""
+    """The training step of main.py."""
     model.zero_grad()
     hidden = repackage_hidden(hidden)
     output, hidden = model(data, hidden)

@@ -1,8 +1,8 @@
-"""Time one training step: forward, loss, backward, clipping, update.
+"""Time one training step: forward pass, loss, backward pass, clipping and update.
 
     python benchmarks/train_step.py --against torch
 
-`products` are the step's bare matrix products: the time below which no NumPy program can go.
+`products` computes only the matrix products of the step: a lower bound for any NumPy program.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Train on a whole text, from reading it to the test perplexity, and time all of it.
+"""Time a whole training run, from reading the text to the test perplexity.
 
     python benchmarks/whole_run.py --data data/ptb --against torch
 
-The two take turns epoch by epoch. PyTorch's side is word_language_model's main.py.
+minigrad and PyTorch take turns, epoch by epoch. PyTorch runs main.py of word_language_model.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def ours(args: argparse.Namespace) -> harness.Work:
 
 
 def _train(args: argparse.Namespace) -> Iterator[None]:
-    """The run of examples/train_ptb.py, with a pause after each of its parts."""
+    """The run of examples/train_ptb.py; yields after each part."""
     settings = Settings(model=args.model, tied=args.tied, data=args.data, epochs=args.epochs)
     mg.keep_freed_memory()
     mg.manual_seed(settings.seed)
@@ -67,11 +67,11 @@ def main() -> None:
     p.add_argument("--model", choices=RNN_TYPES, default="LSTM")
     p.add_argument("--tied", action="store_true")
     p.add_argument("--epochs", type=at_least_one, default=6)
-    p.add_argument("--threads", type=at_least_one, default=2, help="of everybody")
+    p.add_argument("--threads", type=at_least_one, default=2, help="of each contestant")
     args = p.parse()
-    load_corpus(args.data)  # whatever is wrong with it is said here
+    load_corpus(args.data)  # reports errors in the data at the start
     args.files = [find_split(Path(args.data), split) for split in SPLITS]
-    args.turns = args.epochs + 2  # reading the text is one, and so is the test
+    args.turns = args.epochs + 2  # one turn more to read the text, and one to test
     contestants = {"minigrad": ours} | ({"torch": theirs} if args.against else {})
     seconds = harness.take_turns(contestants, args, partial(harness.seconds_of, 1), warm_up=0)
     print(harness.machine())
