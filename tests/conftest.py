@@ -1,4 +1,4 @@
-"""What holds for all tests: how hypothesis draws, a clean state before each test, and a device."""
+"""Set up all tests: hypothesis, a clean state before each test, and the fake device."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import minigrad as mg
 sys.path.append(str(Path(__file__).parent / "shared"))  # `on_both` and `fake_cupy`
 import fake_cupy
 
-# The same examples on every run: a failure is then the change's, not the draw's.
+# The same examples on every run, so that only a change of the code makes a test fail.
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=15)
 settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
 def clean_state() -> Iterator[None]:
-    """Seed the library's generator, and undo what a test did to the default dtype."""
+    """Seed the library's generator; restore the default dtype after the test."""
     mg.manual_seed(0)
     dtype = mg.get_default_dtype()
     yield
@@ -30,7 +30,7 @@ def clean_state() -> Iterator[None]:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
-    """The fake device as the backend "cupy"; the current one stays NumPy."""
+    """Make the fake device the backend "cupy"; the current backend stays NumPy."""
     monkeypatch.setattr(mg.backend, "_load_cupy", lambda: fake_cupy.module)
     yield fake_cupy.module
     mg.use("numpy")
@@ -38,7 +38,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """On the fake device, which is slow, hypothesis draws fewer examples."""
+    """Let hypothesis draw fewer examples on the fake device, which is slow."""
     test = getattr(item, "obj", None)
     drawn = getattr(test, "_hypothesis_internal_use_settings", None)
     on_device = getattr(item, "callspec", None) and item.callspec.params.get("backend") == "cupy"
@@ -55,9 +55,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(params=["numpy", "cupy"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """The test runs once on NumPy and once on the fake device.
+    """Run the test once on NumPy and once on the fake device.
 
-    A file asks for it with `pytestmark = pytest.mark.usefixtures("backend")`.
+    A file enables it with `pytestmark = pytest.mark.usefixtures("backend")`.
     """
     if request.param == "cupy":
         request.getfixturevalue("device")

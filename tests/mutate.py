@@ -1,11 +1,11 @@
-"""Mutation testing: break the code in small ways, and see whether the tests notice.
+"""Mutation testing: make small changes to the code, and check that the tests detect them.
 
-python tests/mutate.py                      all files below, some minutes each
-python tests/mutate.py minigrad/bptt.py     one of them
+    python tests/mutate.py                      all files below
+    python tests/mutate.py minigrad/bptt.py     one file
 
-Each mutant is one change to one expression or statement of one file. It is caught if a test
-fails, raises or hangs. The survivors are printed with their line: each is either a hole in the
-tests or a change that changes nothing.
+Each mutant is one change to one expression or statement of one file. It is caught if a test fails,
+raises an error or hangs. The others (survivors) are printed with their line: for each, a test is
+missing, or the change has no effect.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ SWAPPED = {
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """The mutants of one node: what was done, and what stands in its place."""
+    """The mutants of one node: a description, and the new node."""
     if isinstance(node, ast.BinOp) and type(node.op) in SWAPPED:
         yield "operator", _with(node, op=SWAPPED[type(node.op)]())
         yield "right term dropped", node.left
@@ -105,7 +105,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _writes_in_place(node: ast.AST) -> bool:
-    """`x[...] = value`, or a call for its effect."""
+    """Whether the node is `x[...] = value`, or a call whose result is not used."""
     if isinstance(node, ast.Assign):
         return isinstance(node.targets[0], ast.Subscript)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
@@ -120,7 +120,7 @@ def _with(node: ast.AST, **fields: Any) -> ast.AST:
 
 
 def mutants(source: str) -> Iterator[tuple[int, str, str]]:
-    """(line, what was done, the whole source with that done), for every change there is."""
+    """(line, description, changed source) for every possible change."""
     count = sum(1 for _ in _sites(ast.parse(source)))
     for index in range(count):
         tree = ast.parse(source)
@@ -135,9 +135,9 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _sites(tree: ast.AST) -> Iterator[tuple[ast.AST, Callable[[ast.AST], None]]]:
-    """Every node that has mutants, each with a function that puts another in its place."""
+    """Every node that has mutants, with a function that replaces it."""
     for name, value in ast.iter_fields(tree):
-        # Messages, docstrings and type hints are not behaviour.
+        # Error messages, docstrings and type hints do not affect behaviour.
         if isinstance(tree, ast.Raise) or name in ("annotation", "returns", "decorator_list"):
             continue
         for i, child in enumerate(value if isinstance(value, list) else [value]):
@@ -158,7 +158,7 @@ def _sites(tree: ast.AST) -> Iterator[tuple[ast.AST, Callable[[ast.AST], None]]]
 
 
 def survives(tree: Path, tests: list[str]) -> bool:
-    """Whether all tests pass on the package in `tree`, run in a process of its own."""
+    """Whether all tests pass with the package in `tree`, in a separate process."""
     child = os.fork()
     if child == 0:
         nothing = os.open(os.devnull, os.O_WRONLY)
@@ -177,7 +177,7 @@ def survives(tree: Path, tests: list[str]) -> bool:
 
 def main() -> None:
     files = sys.argv[1:] or list(TESTS)
-    # Loaded once, so that each child has them at once. Not minigrad: that is what changes.
+    # Import these once, for all child processes. Not minigrad, because it changes.
     import hypothesis.extra.numpy
     import numpy
     import pytest  # noqa: F401

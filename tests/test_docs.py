@@ -1,4 +1,4 @@
-"""The code in README.md and in docs/ runs, and prints what the text says that it prints."""
+"""The code in README.md and docs/ runs and prints what the text shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed and what is handed out: one version, and a Makefile that builds its own."""
+"""The package and its Makefile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_there_is_one_version() -> None:
 
 
 def test_its_version_is_found_without_importing_numpy() -> None:
-    """So that it can be built where only setuptools is installed."""
+    """So that it can be built with only setuptools installed."""
     text = (ROOT / "minigrad" / "version.py").read_text(encoding="utf-8")
     assert "import" not in text.split('"""')[2]
 

@@ -1,4 +1,4 @@
-"""Let the test files here import `static` and `steps`, which stand beside them."""
+"""Let the test files here import `static` and `steps`, from the same folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold source text against the manifest, without running it."""
+"""Check source code against the manifest, without running it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 from fake_cupy import manifest
 
-# Calls whose result is an array module, and the names that variables of it have.
+# Functions that return an array module; variables that hold one are named `xp`.
 MODULES = {"array_module", "current_module", "load"}
 ARRAY_METHODS = {name for name in dir(np.ndarray) if not name.startswith("_")}
 OPERATIONS = {"at", "reduce", "accumulate", "outer", "reduceat"}
-# ufunc.at and ufunc.reduce exist in CuPy for these alone.
+# In CuPy, ufunc.at and ufunc.reduce exist only for these.
 UFUNC_METHODS = {
     "at": {"add", "subtract", "maximum", "minimum"},
     "reduce": {"add", "multiply"},
 }
-# NumPy itself, in files whose arrays may be the device's: what is about dtypes and numbers.
+# What code may use from NumPy even if its arrays may be on the device: dtypes and settings.
 ABOUT_DTYPES = {"dtype", "finfo", "float32", "float64", "uint32", "uint64", "int64", "errstate"}
 
 
@@ -29,7 +29,7 @@ def is_module(node: ast.expr) -> bool:
 
 
 def findings(source: str, on_host: bool = False) -> list[str]:
-    """What CuPy would refuse, each with its line. `on_host` files may use NumPy itself."""
+    """What CuPy would reject, with line numbers. Files that are `on_host` may use NumPy."""
     return [f"line {line}: {what}" for line, what in _found(ast.parse(source), on_host)]
 
 

@@ -1,4 +1,4 @@
-"""Training steps of a language model, as `lm.training` takes them."""
+"""Training steps of a language model, as in `lm.training`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def made(rnn_type: str = "LSTM", dropout: float = 0.2, tied: bool = False) -> RN
 
 
 def chunks(count: int, steps: int = T) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Text in which much can be learned: each word follows from the one before, or nearly."""
+    """Text that is easy to learn: each word almost determines the next."""
     rng = np.random.default_rng(0)
     text = (np.cumsum(rng.integers(1, 4, (count * steps + 1, B)), axis=0) % V).astype(np.int64)
     starts = range(0, count * steps, steps)
@@ -29,7 +29,7 @@ def chunks(count: int, steps: int = T) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def losses(model: RNNModel, steps: int, length: int = 5, lr: float = 2.0) -> list[Any]:
-    """The loss arrays of some steps; nothing waits for the device."""
+    """The loss arrays of some steps, without synchronization."""
     optimizer = optim.SGD(model.parameters(), lr)
     hidden, found = model.init_hidden(B), []
     for data, target in chunks(steps, length):
@@ -39,7 +39,7 @@ def losses(model: RNNModel, steps: int, length: int = 5, lr: float = 2.0) -> lis
 
 
 def counts_of_a_step(model: RNNModel, length: int = T) -> Counts:
-    """What one training step asks of the device, the second, after what is done once."""
+    """The counts of one training step: the second, because the first includes one-time work."""
     optimizer = optim.SGD(model.parameters(), 2.0)
     hidden = model.init_hidden(B)
     first, second = chunks(2, length)

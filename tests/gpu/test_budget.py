@@ -1,4 +1,4 @@
-"""What a training step costs on the device, counted; and that it is the step of NumPy."""
+"""A training step on the device: the number of launches, and the same losses as with NumPy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CELLS = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Operation by operation, as without `fused`."""
+    """Run NumPy's code, operation by operation, without the kernels."""
     monkeypatch.setattr(kernels, "ENABLED", False)
 
 
@@ -32,27 +32,27 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("rnn_type", CELLS)
 def test_a_step_keeps_to_the_budget(rnn_type: str, tied: bool, device: Any) -> None:
-    """Launches grow by 2 a time step, layer and direction; the rest is at most 80."""
+    """2 launches per time step, layer and direction; at most 80 others."""
     mg.use("cupy")
     whole, shorter = (counts_of_a_step(made(rnn_type, tied=tied), length) for length in (T, T - 1))
     layers, directions = 2, 2
     assert whole.launches - shorter.launches <= 2 * layers * directions
     assert whole.launches - 2 * T * layers * directions <= 80
     assert whole.syncs == 0
-    assert whole.uploads == 2  # the ids of the words, and of those that follow
+    assert whole.uploads == 2  # the ids of the input words and of the targets
     assert whole.uploaded == 2 * T * B * 8
 
 
 def test_the_plain_path_costs_many_times_as_much(device: Any, plain: None) -> None:
     mg.use("cupy")
     whole, shorter = (counts_of_a_step(made(), length) for length in (T, T - 1))
-    assert whole.launches - shorter.launches > 15 * 2  # a step, of two layers, both ways
+    assert whole.launches - shorter.launches > 15 * 2  # per step, two layers, forward and backward
     assert whole.syncs > 0
 
 
 @needs_compiler
 def test_one_wait_for_each_report(device: Any, tmp_path: Path) -> None:
-    """Of an epoch in which only the reports look at the loss, and its end."""
+    """In an epoch, only the reports (and its end) read the loss."""
     mg.use("cupy")
     text = "the cat saw the dog and the dog saw the cat\n" * 60
     corpus = Corpus.from_text(text, text, text)
@@ -68,7 +68,7 @@ def test_one_wait_for_each_report(device: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def same_masks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """NumPy's path with the masks that the device draws."""
+    """Make NumPy's code use the same masks as the device."""
 
     def twin(shape: tuple[int, ...], p: float) -> Any:
         return masks.keep_bits(shape, *masks.count_mask(p))

@@ -1,4 +1,4 @@
-"""Every kernel, in the source that CuPy makes of it, through NVIDIA's compiler. Needs no GPU.
+"""NVIDIA's compiler accepts the source that CuPy generates for each kernel. Needs no GPU.
 
 Needs pip install cupy-cuda12x nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12.
 """
@@ -23,7 +23,7 @@ ALL |= {f"{name} {n}": (name, n) for name in kernels.FAMILIES for n in (1, 16)}
 
 
 def argument(p: Any, dtype: Any, given: bool, strided: bool) -> Any:
-    """As an array, broadcast ones without contiguity; what is called a number as a number."""
+    """An array argument of the kernel (broadcast ones not contiguous), or a number."""
     from cupy._core import _kernel, _scalar
 
     numbers = {"B", "V", "N", "start", "threshold", "scale", "max_norm", "lr"}
@@ -35,7 +35,7 @@ def argument(p: Any, dtype: Any, given: bool, strided: bool) -> Any:
 
 
 def source(name: str, count: int | None, dtype: Any, strided: bool) -> str:
-    """What CuPy would give to NVRTC."""
+    """The source that CuPy would pass to NVRTC."""
     from cupy._core import _carray, _kernel
 
     kernel = kernels.kernel(cupy, name, count)

@@ -1,4 +1,4 @@
-"""The kernels' texts, compiled by g++ and run on the processor, against the plain path."""
+"""The kernels, compiled by g++ and run on the CPU, compared with NumPy's code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def on_device(device: Any) -> None:
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Switches between the kernels and NumPy's operations one by one."""
+    """A switch between the kernels and NumPy's code."""
     return lambda on: monkeypatch.setattr(kernels, "ENABLED", not on)
 
 
@@ -84,7 +84,7 @@ def test_a_fused_cell_is_the_plain_one(cell: Any, dtype: Any, sizes: Any, plain:
 @each_cell
 def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
     inputs = layer_inputs(cell, 3, 2, 2, 3)
-    if cell is cells.ReLURNN:  # clear of the kink
+    if cell is cells.ReLURNN:  # away from the kink
         for x in inputs:
             x.data = abs(x.data) + 0.1
     assert gradcheck(lambda *xs: run(through_time_on_gpu, cell, list(xs)), inputs)
@@ -144,7 +144,7 @@ def test_a_mask_has_the_same_bits_in_numpy(shape: Any, p: float) -> None:
 
 
 def test_splitmix64_is_the_published_one() -> None:
-    """The first outputs for the seed 1234567, as the reference implementation prints them."""
+    """The first outputs of the reference implementation for the seed 1234567."""
     golden = np.uint64(0x9E3779B97F4A7C15)
     z = masks._mixed(np.uint64(1234567) + np.arange(1, 6, dtype=np.uint64) * golden)
     assert z.tolist() == [
@@ -233,7 +233,7 @@ def test_the_fused_loss_does_not_overflow() -> None:
 
 @each_dtype
 @pytest.mark.parametrize("max_norm", [0.01, 1e6])
-@pytest.mark.parametrize("count", [1, 3, 40])  # of which a kernel takes 16
+@pytest.mark.parametrize("count", [1, 3, 40])  # a kernel takes 16
 def test_clipping_and_update_are_the_plain_ones(
     dtype: Any, max_norm: float, count: int, plain: Any
 ) -> None:
@@ -269,7 +269,7 @@ def test_parameters_of_two_dtypes_are_stepped_one_by_one() -> None:
 
 
 def test_a_layer_of_each_kind_learns() -> None:
-    """Through stacks, with dropout between the layers and both ways of a backward pass."""
+    """With several layers, dropout between them, and both kinds of backward pass."""
     x = mg.tensor(np.random.default_rng(0).standard_normal((5, 4, 3)).astype(np.float32))
     for make in (nn.RNN, nn.LSTM, nn.GRU):
         layer = make(3, 6, 2, dropout=0.1)

@@ -1,8 +1,8 @@
-"""CuPy's own checks of arguments, on true CuPy arrays in the host's memory. Needs no GPU.
+"""CuPy's own checks of arguments, on real CuPy arrays in host memory. Needs no GPU.
 
-Whatever is valid gets as far as the missing driver or library; what is not is refused before,
-but for the arguments of ufuncs, which ask for the device first. Needs pip install cupy-cuda12x,
-and a machine without a GPU.
+A valid call fails only because the driver or a library is missing. An invalid call fails earlier,
+except for arguments of ufuncs, which access the device first. Needs pip install cupy-cuda12x, and a
+machine without a GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if cupy.cuda.is_available():
 
 
 class Keeper:
-    """Holds the host's memory for as long as an array uses it."""
+    """Keeps the host memory alive while an array uses it."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -35,14 +35,14 @@ def array(shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
 
 
 def answer(call: Callable[[], Any]) -> str:
-    """ "valid" where only the driver is missing, else what CuPy says."""
+    """ "valid" if only the driver is missing, else CuPy's error."""
     try:
         call()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         assert "Driver" in str(error)
         return "valid"
     except ImportError as error:
-        assert "libcublas" in str(error)  # a product that would go to a library not there
+        assert "libcublas" in str(error)  # a product, for which the library is missing
         return "valid"
     except Exception as error:
         return f"{type(error).__name__}: {error}"

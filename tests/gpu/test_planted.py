@@ -1,9 +1,9 @@
-"""Errors that porting from NumPy to CuPy invites, and which guard catches each.
+"""Common errors when porting from NumPy to CuPy, and which tests (guards) catch them.
 
-static   the walk over the source, against the manifest
-device   the fake device raises
-counts   the fake device counts a synchronisation or a copy that the step's budget has no room for
-kernel   g++, or the bounds of the arrays that a kernel indexes
+static   the check of the source against the manifest
+device   the fake device raises an error
+counts   the fake device counts a synchronization or a copy, which a training step must not have
+kernel   g++, or the check of the array bounds in a kernel
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ PLANTED: dict[str, tuple[str, set[str]]] = {
 
 
 def guards(code: str) -> set[str]:
-    """Which of the guards catch this code."""
+    """The guards that catch this code."""
     caught = {"static"} if findings(code) else set()
     xp = fake_cupy.module
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The self-test: what it prints, and that it fails where something is wrong."""
+"""The self-test: what it prints, and that it detects errors."""
 
 from __future__ import annotations
 

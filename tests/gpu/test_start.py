@@ -1,4 +1,4 @@
-"""Starting on a GPU: what is missing is named, and a run goes on where it was."""
+"""Start on a GPU: errors say what is missing, and a run can be resumed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class BrokenArray:
-    """As of a CUDA without one of its parts."""
+    """An array whose operations fail because a part of CUDA is missing."""
 
     def __init__(self, product: Exception | None) -> None:
         self.product = product
@@ -44,7 +44,7 @@ class BrokenArray:
 
 @pytest.fixture
 def cupy_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """A CuPy on a GPU where kernels, or products, raise."""
+    """Install a fake CuPy whose kernels or matrix products raise an error."""
 
     def install(kernel: Exception | None = None, product: Exception | None = None) -> None:
         def run(_: Any) -> BrokenArray:

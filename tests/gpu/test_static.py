@@ -1,4 +1,4 @@
-"""Every call on an array or its module, in all of the source, is one that CuPy has."""
+"""In the whole source, every call on an array or its module exists in CuPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from static import findings
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(p for folder in ("minigrad", "lm") for p in (ROOT / folder).rglob("*.py"))
-# Files that compute on the host: the two backends themselves, draws, checks, and lm's texts.
+# Files that compute on the host: backends, random numbers, checks, and lm's texts.
 ON_HOST = {
     "minigrad/backend.py", "minigrad/random.py", "minigrad/gradcheck.py", "minigrad/testing.py",
     "minigrad/gpu/masks.py", "minigrad/methods.py", "minigrad/creation.py",
@@ -26,7 +26,7 @@ def test_the_source_calls_only_what_cupy_has(path: Path) -> None:
 
 
 def test_the_walk_sees_the_calls() -> None:
-    """A walk that looks at nothing finds nothing either."""
+    """Otherwise the check could pass because it sees no calls."""
     assert findings("xp.tanh(x, out=y)\nx.sum(axis=0)\nxp.add.at(a, b, c)") == []
     assert len(FILES) > 25
     assert all((ROOT / name).exists() for name in ON_HOST)
@@ -34,7 +34,7 @@ def test_the_walk_sees_the_calls() -> None:
 
 @pytest.mark.slow
 def test_the_manifest_is_cupys() -> None:
-    """Where CuPy is installed: each name is there, and each keyword where it can be asked."""
+    """If CuPy is installed: it has each name, and each keyword that can be checked."""
     cupy = pytest.importorskip("cupy")
     import inspect
 
@@ -47,7 +47,7 @@ def test_the_manifest_is_cupys() -> None:
             if part not in ("annotations", "disable_experimental_feature_warning"):
                 owner = getattr(owner, part, None)
         if owner is None:
-            continue  # a name of NumPy 1 that CuPy no longer has, or one not yet imported
+            continue  # a NumPy 1 name that CuPy removed, or a submodule not yet imported
         try:
             signature = inspect.signature(owner)
         except (ValueError, TypeError):
@@ -59,7 +59,7 @@ def test_the_manifest_is_cupys() -> None:
 
 @pytest.mark.slow
 def test_the_names_in_use_are_cupys() -> None:
-    """The functions and methods that the source calls, in the CuPy that is installed."""
+    """The installed CuPy has all functions and methods that the source calls."""
     cupy = pytest.importorskip("cupy")
     import ast
 

@@ -1,4 +1,4 @@
-"""Let the test files here import `helpers`, which stands beside them."""
+"""Let the test files here import `helpers`, from the same folder."""
 
 from __future__ import annotations
 

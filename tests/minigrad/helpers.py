@@ -1,4 +1,4 @@
-"""What several test files share: drawn arrays, and properties that every operation has."""
+"""Code shared by several test files: random arrays, and properties of every operation."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from minigrad import Tensor
 def shapes(
     min_dims: int = 0, max_dims: int = 3, min_side: int = 0
 ) -> st.SearchStrategy[tuple[int, ...]]:
-    """Small shapes, with axes of one element and of none among them."""
+    """Small shapes, including axes of size 1 and 0."""
     return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=3)
 
 
 def floats(low: float = -2.0, high: float = 2.0) -> st.SearchStrategy[float]:
-    """Zero among them, but nothing so small that a difference quotient's step dwarfs it."""
+    """Zero, and numbers that are large compared with the step of a difference quotient."""
     return st.floats(low, high).map(lambda x: round(x, 4))
 
 
-# Where a function is smooth: clear of a kink or a pole at zero by more than the step.
+# Away from a kink or a pole at zero, by more than the step.
 NONZERO = floats(0.25, 2.0) | floats(-2.0, -0.25)
 POSITIVE = floats(0.25, 2.0)
 
@@ -36,27 +36,27 @@ POSITIVE = floats(0.25, 2.0)
 def arrays(
     shape: Any, elements: st.SearchStrategy[float] | None = None, unique: bool = False
 ) -> st.SearchStrategy[np.ndarray]:
-    """float64 arrays, every element drawn."""
+    """Random float64 arrays, each element drawn separately."""
     elements = floats() if elements is None else elements
     return hnp.arrays(np.float64, shape, elements=elements, fill=st.nothing(), unique=unique)
 
 
 def distinct(shape: Any) -> st.SearchStrategy[np.ndarray]:
-    """Arrays whose elements differ by at least 1/8, so that no step changes which is largest."""
+    """Arrays whose elements differ by at least 1/8, so that no step changes the maximum."""
     return arrays(shape, st.integers(-200, 200).map(lambda n: n / 8), unique=True)
 
 
-# For long computations: values of no particular beauty, at one draw for all of them.
+# For long computations: one draw (of a seed) for all values.
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
 def leaf(array: Any, dtype: Any = np.float64) -> Tensor:
-    """A tensor of its own that requires a gradient."""
+    """A leaf tensor that requires a gradient, with a copy of the values."""
     return mg.tensor(np.array(host(array), dtype=dtype), requires_grad=True)
 
 
 def leaves(inputs: Iterable[Any], dtype: Any = np.float64) -> list[Any]:
-    """Arrays of floats as leaves; integers as they are."""
+    """Float arrays as leaf tensors; integer arrays unchanged."""
     return [leaf(x, dtype) if np.asarray(host(x)).dtype.kind == "f" else x for x in inputs]
 
 
@@ -71,11 +71,10 @@ def first(outputs: Any) -> Tensor:
 def assert_gradients_are_sound(
     fn: Callable[..., Any], inputs: Sequence[Any], parameters: Iterable[Tensor] = ()
 ) -> None:
-    """What holds for the gradients of any operation, whatever their values.
+    """Check properties of the gradients of any operation, except their values.
 
-    They have their leaf's shape and dtype, share memory with nothing, come out the same from a
-    second walk through the graph, and getting them changes neither the inputs nor the upstream
-    gradient.
+    Each has the shape and dtype of its leaf and shares no memory with other arrays. A second
+    backward pass gives the same gradients. Neither the inputs nor the upstream gradient change.
     """
     given = [x for x in [*inputs, *parameters] if isinstance(x, Tensor) and x.requires_grad]
     before = [x.data.copy() for x in given]
@@ -113,7 +112,7 @@ def assert_as_torch(
     parameters: Sequence[tuple[Any, Any]] = (),
     tolerance: float = 1e-10,
 ) -> None:
-    """The same outputs, and with the same upstream gradients the same gradients.
+    """Compare the outputs, and the gradients for the same upstream gradients, with PyTorch's.
 
     `parameters` are further pairs of leaves, ours and PyTorch's, to compare.
     """

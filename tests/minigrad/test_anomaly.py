@@ -1,4 +1,4 @@
-"""The operation that first gives a value that is not finite is found, and named."""
+"""detect_anomaly names the operation with the first non-finite value."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_forward() -> None:
     message = anomaly(lambda: (leaf(2.0, 0.0, 1.0) * 3).log().exp())
     assert message.startswith("forward: log (minigrad/ops.py:")
     assert "gave -inf at [1] of an array of shape (3,)" in message
-    assert "called in minigrad/test_anomaly.py:" in message  # in this folder of tests
+    assert "called in minigrad/test_anomaly.py:" in message  # in the folder tests/minigrad
 
 
 def test_backward() -> None:
-    """The square root is finite at zero, and its slope is not."""
+    """At zero, the square root is finite but its derivative is not."""
     message = anomaly(lambda: ((leaf(0.0, 1.0) ** 0.5) * 2).sum().backward())
     assert message.startswith("backward: the derivative of pow (")
     assert "inf at [0]" in message

@@ -1,4 +1,4 @@
-"""What is given wrongly is refused in one sentence, and nothing has happened."""
+"""Wrong arguments raise an error of one sentence and change nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint64])
 def test_small_ids_find_their_rows(dtype: type) -> None:
-    """ids · E would overflow: the gradient of row 100 went elsewhere."""
+    """In the dtype of the ids, ids · E overflowed: the gradient went to a wrong row."""
     ids = np.array([100, 3, 100, 119], dtype)
     weight = leaf(np.arange(120 * 9.0).reshape(120, 9))
     F.embedding(here(ids), weight).sum().backward()
@@ -296,7 +296,7 @@ def test_a_state_of_another_optimiser_changes_nothing(state: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("make", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
 def test_cells_check_shapes(make: type[nn.Module]) -> None:
-    """A state of one column was added to all five of the input."""
+    """A state with one row was once broadcast to the five rows of the input."""
     cell = make(3, 2)
     x = mg.tensor(np.ones((5, 3), np.float32))
 

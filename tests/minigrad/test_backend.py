@@ -1,4 +1,4 @@
-"""Where arrays are made, and what is said when that can't be."""
+"""The backend of new arrays, and the errors if it is not available."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minigrad import BackendError, backend, nn
 
 @pytest.fixture
 def without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine where CuPy is not installed."""
+    """Simulate a machine where CuPy is not installed."""
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "cupy" else found(name)
@@ -28,7 +28,7 @@ def without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine with CuPy but no GPU: its first question to the driver raises."""
+    """Simulate a machine with CuPy but without GPU: the first call of the driver raises."""
 
     def no_device() -> int:
         raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
@@ -62,7 +62,7 @@ def test_an_unknown_backend_is_refused_with_the_known_ones(name: str) -> None:
 
 
 def test_a_block_ends_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a second backend that is NumPy too, under another name."""
+    """The second backend is also NumPy, under another name."""
     other = ModuleType("other")
     other.__dict__.update(vars(np))
     monkeypatch.setattr(backend, "_load_cupy", lambda: other)

@@ -1,4 +1,4 @@
-"""Batch normalisation as the theory has it."""
+"""Batch normalisation has the properties that its theory predicts."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_mean_zero_and_variance_one_before_gamma_and_beta(rng: Any, shape: Any) 
 
 @given(rng=SEEDS, a=st.sampled_from([0.01, 0.5, 3.0, 1000.0]))
 def test_the_scale_of_the_weights_before_it_does_not_matter(rng: Any, a: float) -> None:
-    """Ioffe & Szegedy 2015, section 3.3: BN((aW)u) = BN(Wu), its gradient with respect to u
-    does not change with a, and with respect to aW it is 1/a of that with respect to W."""
+    """Ioffe & Szegedy 2015, section 3.3: BN((aW)u) = BN(Wu). The gradient with respect to u does
+    not depend on a; the gradient with respect to aW is 1/a times the one with respect to W."""
     W, u = rng.standard_normal((4, 3)), rng.standard_normal((6, 3))
     upstream = rng.standard_normal((6, 4))
     results = []
@@ -58,7 +58,7 @@ def test_the_scale_of_the_weights_before_it_does_not_matter(rng: Any, a: float) 
 
 @given(rng=SEEDS, shape=SHAPES)
 def test_no_gradient_along_a_shift_or_a_scaling(rng: Any, shape: Any) -> None:
-    """Both leave the output as it is, so that the gradient is orthogonal to 1 and to x."""
+    """Neither changes the output, so the gradient is orthogonal to 1 and to x."""
     x = leaf(rng.standard_normal(shape))
     normalised(x).backward(rng.standard_normal(shape))
     assert_allclose(x.grad.sum(axis=axes(x.grad)), 0, atol=1e-9)
@@ -67,7 +67,7 @@ def test_no_gradient_along_a_shift_or_a_scaling(rng: Any, shape: Any) -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.25, 1.0])
 def test_momentum_is_the_share_of_the_past(momentum: float) -> None:
-    """0 forgets the past at every step, 1 never learns from the batch."""
+    """With 0 the running estimates are the last batch's; with 1 they never change."""
     mg.set_default_dtype(np.float64)
     layer = nn.BatchNorm1d(2, momentum=momentum)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The derivative through time by hand, against the tape's and against finite differences."""
+"""The hand-written derivative through time, compared with the tape and finite differences."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ sizes = st.integers(1, 4)
 def layer_inputs(
     cell: type[Cell], rng: Any, T: int, B: int, I: int, H: int, dtype: Any = np.float64
 ) -> list[Tensor]:
-    """x, the states, W_ih, W_hh, b_ih, b_hh: all that one layer takes, as leaves."""
+    """All inputs of one layer, as leaves: x, the states, W_ih, W_hh, b_ih, b_hh."""
     G = cell.num_gates
     shapes = [(T, B, I), *[(B, H)] * cell.num_states, (G * H, I), (G * H, H), (G * H,), (G * H,)]
     return [leaf(rng.uniform(-1, 1, shape), dtype) for shape in shapes]
@@ -47,14 +47,14 @@ def run(one_layer: Any, cell: type[Cell], inputs: Sequence[Tensor]) -> tuple[Ten
 
 
 def pull(outputs: Sequence[Tensor], flow: str, seed: int = 0) -> Tensor:
-    """A loss that the output, the last states, or both count in, each element differently."""
+    """A loss of the output, the last states, or both, with a different weight per element."""
     chosen = {"output": outputs[:1], "last state": outputs[1:], "both": outputs}[flow]
     rng = np.random.default_rng(seed)
     return sum((y * here(rng.standard_normal(y.shape).astype(y.dtype))).sum() for y in chosen)
 
 
 def gradients(inputs: Sequence[Tensor]) -> list[np.ndarray]:
-    """The gradients, which the inputs then forget; zeros where none arrived."""
+    """The gradients of the inputs, zeros where there is none; then reset them."""
     found = [np.zeros(x.shape) if x.grad is None else x.grad for x in inputs]
     for x in inputs:
         x.zero_grad()
@@ -101,7 +101,7 @@ each_layer = pytest.mark.parametrize("kind", LAYERS)
 
 
 def both_ways(kind: str, *sizes: int, **how: Any) -> tuple[nn.Module, nn.Module]:
-    """A stack by hand and one by the tape, with the same weights."""
+    """Two stacks with the same weights: one with bptt="manual", one with bptt="autograd"."""
     by_hand = LAYERS[kind](*sizes, bptt="manual", **how).double()
     by_tape = LAYERS[kind](*sizes, bptt="autograd", **how).double()
     by_tape.load_state_dict(by_hand.state_dict())
@@ -113,7 +113,7 @@ def initial_state(kind: str, rng: Any, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def step_through(layer: nn.Module, x: Tensor, state: list[Tensor]) -> list[Tensor]:
-    """Output and last states, from the given states or, with none, from zero."""
+    """Output and last states; the initial states are zero by default."""
     hidden = None if not state else state[0] if len(state) == 1 else tuple(state)
     output, last = layer(x, hidden)
     return [output, last] if isinstance(last, Tensor) else [output, *last]
@@ -180,7 +180,7 @@ def test_gradient_is_the_finite_difference(
     one_layer: Any, cell: type[Cell], rng: Any, T: int, B: int, I: int, H: int
 ) -> None:
     inputs = layer_inputs(cell, rng, T, B, I, H)
-    if cell is cells.ReLURNN:  # clear of the kink: every unit on, for the weights are positive
+    if cell is cells.ReLURNN:  # away from the kink: the weights are positive, so every unit is on
         for x in inputs:
             x.data = abs(x.data) + 0.1
         inputs[-1].data[::2] = -50.0  # or far off
@@ -194,7 +194,7 @@ def test_gradient_is_the_finite_difference(
 @pytest.mark.parametrize("one_layer", [through_time, unrolled])
 @pytest.mark.parametrize("output", [0, 1, -1])
 def test_gradients_are_sound(one_layer: Any, cell: type[Cell], output: int) -> None:
-    """With one output only pulled at: the others then send back zeros."""
+    """Also if the loss depends on one output only: the others then have zero gradients."""
     for T, B, I, H in [(3, 2, 2, 3), (1, 1, 1, 1)]:
         inputs = layer_inputs(cell, np.random.default_rng(0), T, B, I, H)
         assert_gradients_are_sound(lambda *xs: run(one_layer, cell, xs)[output], inputs)
@@ -227,7 +227,7 @@ def test_no_grad_gives_the_same_values_and_no_graph(cell: type[Cell]) -> None:
 
 @each_cell
 def test_passes_that_live_at_once_do_not_disturb_each_other(cell: type[Cell]) -> None:
-    """Several forward before several backward, in any order, of the same and other shapes."""
+    """Several forward passes, then several backward passes in any order, of different shapes."""
     rng = np.random.default_rng(0)
     sequences = [layer_inputs(cell, rng, T, 2, 3, 4) for T in (5, 5, 2)]
     expected = []
@@ -250,7 +250,7 @@ def test_passes_that_live_at_once_do_not_disturb_each_other(cell: type[Cell]) ->
 
 
 def truncated(layer: nn.Module, x: np.ndarray, state: list[Tensor], chunk: int) -> list[Any]:
-    """Train on x chunk by chunk, the state handed on but detached; the gradients in total."""
+    """The total gradients of truncated BPTT: x in chunks, the state detached in between."""
     for start in range(0, len(x), chunk):
         output, *state = step_through(layer, mg.tensor(x[start : start + chunk]), state)
         pull([output], "output", seed=start).backward()
@@ -274,9 +274,9 @@ def test_a_chunk_as_long_as_the_text_is_bptt_in_full(kind: str, bptt: str) -> No
 @each_layer
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 def test_truncation_holds_the_incoming_state_constant(kind: str, bptt: str) -> None:
-    """Each chunk's gradient by finite differences, the state that it starts from a constant.
+    """Each chunk agrees with finite differences, where its initial state is a constant.
 
-    The whole is then their sum. Where the state is not detached, it is the gradient in full.
+    The total is the sum over the chunks. Without detaching, it is the full gradient.
     """
     layer = LAYERS[kind](2, 2, 1, bptt=bptt).double()
     rng = np.random.default_rng(0)
@@ -301,7 +301,7 @@ def test_truncation_holds_the_incoming_state_constant(kind: str, bptt: str) -> N
 @each_layer
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 def test_a_state_that_is_not_detached_carries_the_gradient_on(kind: str, bptt: str) -> None:
-    """Two chunks are then as one sequence, back to its first input and initial state."""
+    """Two chunks then have the gradients of one sequence, back to the first input and state."""
     layer = LAYERS[kind](2, 3, 2, bptt=bptt).double()
     rng = np.random.default_rng(0)
     x, state = leaf(rng.standard_normal((5, 2, 2))), initial_state(kind, rng, (2, 2, 3))
@@ -318,7 +318,7 @@ def test_a_state_that_is_not_detached_carries_the_gradient_on(kind: str, bptt: s
 @each_layer
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 def test_a_detached_state_frees_the_chunk_before(kind: str, bptt: str) -> None:
-    """By reference counting alone: the collector may run late, or never."""
+    """By reference counting alone: the garbage collector may run late, or never."""
     layer = LAYERS[kind](2, 3, 2, bptt=bptt)
     x = mg.tensor(np.ones((4, 2, 2), np.float32))
     gc.collect()
@@ -337,7 +337,7 @@ def test_a_detached_state_frees_the_chunk_before(kind: str, bptt: str) -> None:
 
 
 def test_a_fifth_cell_learns_through_time() -> None:
-    """Only its class is new; here it learns to tell what it saw four steps ago."""
+    """Needs only a new class; here it learns to output its input of four steps ago."""
     rng = np.random.default_rng(0)
     inputs = layer_inputs(MinimalGatedUnit, rng, 5, 16, 1, 4)
     x, state, *weights = inputs

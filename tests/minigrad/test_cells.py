@@ -1,4 +1,4 @@
-"""The equations of the cells, each against itself written out for one unit."""
+"""The equations of the cells, compared with the same equations for single numbers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ sizes = st.integers(1, 4)
 
 
 def projections(cell: Cell, rng: np.random.Generator, B: int, H: int) -> list[np.ndarray]:
-    """zx and zh (B, G·H), then the states (B, H); no sum of them at ReLU's kink."""
+    """zx and zh (B, G·H), then the states (B, H); zx + zh is away from ReLU's kink."""
     zx, zh = (rng.uniform(-2, 2, (B, cell.num_gates * H)) for _ in range(2))
     zx += np.where(abs(zx + zh) < 0.01, 0.1, 0)
     return [zx, zh, *(rng.uniform(-1, 1, (B, H)) for _ in range(cell.num_states))]

@@ -1,6 +1,6 @@
-"""A graph that goes backward after what it saved has changed in place says so.
+"""`backward` raises an error if a saved tensor was changed in place after the forward pass.
 
-Without that, the gradients would be those of values that no forward pass has seen.
+Otherwise the gradients would silently be wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAVED = "changed in place after an operation had saved it"
 
 
 def both(w: Tensor, loss: Callable[[], Tensor], change: Callable[[], object]) -> None:
-    """One walk through a graph, a change, and a second walk."""
+    """One backward pass through a graph, a change, and a second backward pass."""
     y = loss()
     y.backward(retain_graph=True)
     change()
@@ -89,7 +89,7 @@ def test_a_recurrent_layer(cell: type[nn.Module], bptt: str) -> None:
 
 
 def test_two_losses_of_one_forward_pass() -> None:
-    """The case that started this: the second loss would see the first one's step."""
+    """The original bug: the gradient of the second loss used weights after the first step."""
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     optimizer = optim.SGD(model.parameters(), 0.1)
     y = model(mg.tensor(X.astype(np.float32)))
@@ -124,7 +124,7 @@ def test_a_parameter_without_a_gradient_has_not_changed() -> None:
     y.backward(retain_graph=True)
     v.grad = v.data.copy()
     w.grad = None
-    optim.SGD([w, v], 0.1).step()  # moves v alone
+    optim.SGD([w, v], 0.1).step()  # changes v only
     y.backward()
 
 
@@ -149,7 +149,7 @@ def test_an_operation_of_ones_own() -> None:
 
 @pytest.mark.parametrize("name", [*READ, *NOT_READ])
 def test_as_pytorch(name: str) -> None:
-    """PyTorch refuses the same graphs and accepts the others."""
+    """PyTorch rejects the same graphs and accepts the others."""
     torch = pytest.importorskip("torch")
     theirs: dict[str, Callable[[object], object]] = {
         "div": lambda w: torch.tensor(X) / w,

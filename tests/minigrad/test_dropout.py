@@ -1,4 +1,4 @@
-"""Dropout as the theory has it: expectation, variance, and what is dropped together."""
+"""Dropout has the predicted mean and variance, and drops the right elements together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = st.sampled_from([-2.0, 0.5, 3.0])
 def test_mean_over_masks_is_the_input_and_variance_as_in_theory(
     p: float, x: float, seed: int
 ) -> None:
-    """One element many times over: E = x, Var = x² p/(1 - p)."""
+    """Over many masks, each element has mean x and variance x² p/(1 - p)."""
     mg.manual_seed(seed)
     y = F.dropout(leaf(np.full(MASKS, x)), p).numpy()
     variance = x * x * p / (1 - p)
@@ -119,7 +119,7 @@ def test_feature_dropout_says_which_input_it_takes(function: Any, dims: int) -> 
 
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 def test_variational_dropout_between_recurrent_layers_is_the_same_at_every_step(bptt: str) -> None:
-    """The second layer copies its input through: what it lacks at one step it always lacks."""
+    """The second layer copies its input: a unit dropped at one step is dropped at all steps."""
     layer = nn.RNN(4, 4, 2, "relu", dropout=0.5, dropout_kind="variational", bptt=bptt)
     for name, parameter in layer.named_parameters():
         parameter.data[...] = here(np.eye(4)) if name.startswith("weight_ih") else 0

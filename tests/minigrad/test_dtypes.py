@@ -1,4 +1,4 @@
-"""No operation silently changes the dtype: what goes in comes out, and so do the gradients."""
+"""No operation silently changes the dtype: outputs and gradients have that of the inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions: gradients as finite differences', values and gradients as PyTorch's."""
+"""Functions: gradients agree with finite differences, values and gradients with PyTorch."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 SIDES = st.integers(1, 4)
-CLASSES = st.integers(2, 4)  # one class alone has no gradient, which rounding may miss by 1e-17
+CLASSES = st.integers(2, 4)  # with a single class the gradient is zero, up to 1e-17
 
 
 class Case(NamedTuple):
-    """A function on drawn arrays, and PyTorch's of the same, made from its module."""
+    """A function, random inputs for it, and a function that makes PyTorch's from torch."""
 
     ours: Callable[..., Any]
     theirs: Callable[[Any], Callable[..., Any]]
@@ -63,7 +63,7 @@ def along_axis(name: str) -> Any:
 
 
 def linear(draw: Draw) -> Case:
-    """Any number of leading axes, none included; with a bias and without."""
+    """Any number of leading axes, also none; with and without bias."""
     lead, I, O = draw(shapes(max_dims=2)), draw(SIDES), draw(SIDES)
     bias = [draw(arrays(O))] if draw(st.booleans()) else []
     inputs = [draw(arrays((*lead, I))), draw(arrays((O, I))), *bias]
@@ -100,7 +100,7 @@ def cross_entropy(draw: Draw) -> Case:
 
 
 def cross_entropy_ignoring(draw: Draw) -> Case:
-    """Of some rows, at least one left: class 0, or a number that is no class."""
+    """Ignore some rows, but not all; ignore_index is class 0 or not a class."""
     N, V = draw(st.integers(2, 4)), draw(CLASSES)
     ignored = draw(st.sampled_from([-100, 0, V, 255]))
     target, ignore = targets(draw, N, V), draw(hnp.arrays(bool, N))
@@ -115,7 +115,7 @@ def cross_entropy_ignoring(draw: Draw) -> Case:
 
 
 def mse_loss(draw: Draw) -> Case:
-    """Clear of a loss of zero, whose slope rounding may miss."""
+    """Not near zero loss, where rounding hides the slope."""
     x = draw(arrays(shapes(min_side=1)))
     reduction = draw(st.sampled_from(["mean", "sum"]))
     return Case(
@@ -142,7 +142,7 @@ def linear_cross_entropy(draw: Draw) -> Case:
 
 
 def dropout(draw: Draw) -> Case:
-    """The same units in every call. PyTorch gets them as a factor: its own draws differ."""
+    """A fixed mask. PyTorch multiplies by this mask: its own masks would differ."""
     x, p, seed = draw(arrays(shapes())), draw(st.floats(0, 1)), draw(st.integers(0, 99))
 
     def seeded(x: Any) -> Any:
@@ -154,7 +154,7 @@ def dropout(draw: Draw) -> Case:
 
 
 def dropout_without_chance(draw: Draw) -> Case:
-    """Where nothing is left to chance, PyTorch's own."""
+    """PyTorch's own dropout, in cases without randomness."""
     p, training = draw(st.sampled_from([(0, True), (1, True), (0, False), (1, False)]))
     return Case(
         lambda x: F.dropout(x, p, training),
@@ -164,7 +164,7 @@ def dropout_without_chance(draw: Draw) -> Case:
 
 
 def feature_dropout(name: str, dims: int) -> Any:
-    """Whole feature maps, again with PyTorch's given ours as a factor."""
+    """Whole feature maps; PyTorch again multiplies by our mask."""
 
     def case(draw: Draw) -> Case:
         x, p = draw(arrays(shapes(min_dims=dims, max_dims=dims))), draw(st.floats(0, 1))
@@ -181,13 +181,13 @@ def feature_dropout(name: str, dims: int) -> Any:
 
 
 def images(draw: Draw) -> np.ndarray:
-    """(N, C, H, W), large enough for a window of 3, with no two values alike."""
+    """(N, C, H, W), large enough for a window of 3, all values different."""
     N, C, H, W = (draw(st.integers(low, low + 1)) for low in (1, 1, 3, 3))
     return draw(distinct((N, C, H, W)))
 
 
 def batch_norm(draw: Draw) -> Case:
-    """Of channels that vary, in training and not; PyTorch's momentum is the other share."""
+    """Training and evaluation; PyTorch's momentum is 1 minus ours."""
     C, rest = draw(SIDES), draw(shapes(max_dims=2, min_side=1))
     x = draw(distinct((3, C, *rest))) / 8
     mean, var = draw(arrays(C)), draw(arrays(C, POSITIVE))
@@ -229,7 +229,7 @@ def max_pool2d(draw: Draw) -> Case:
     )
 
 
-# The first word is the function's name; after it, which of its uses.
+# The first word is the function's name, the rest distinguishes its cases.
 CASES = {
     "relu": unary("relu", NONZERO),
     "tanh": unary("tanh"),
@@ -307,7 +307,7 @@ def test_softmax_does_not_see_a_shift(x: np.ndarray, shift: int) -> None:
 
 @given(x=arrays((3, 4)))
 def test_softmax_sums_to_one_and_its_gradient_to_zero(x: np.ndarray) -> None:
-    """A shift of all logits changes nothing, so that no gradient points that way."""
+    """Adding a constant to all logits changes nothing, so the gradient sums to zero."""
     for function in (F.softmax, F.log_softmax):
         logits = leaf(x)
         y = function(logits)
@@ -347,7 +347,7 @@ def test_embedding_of_no_ids_is_empty() -> None:
 
 
 def test_embedding_adds_the_gradients_of_a_repeated_word() -> None:
-    """Against a product with one-hot rows, on many words of which most repeat."""
+    """Compare with a product with one-hot rows; most ids occur several times."""
     rng = np.random.default_rng(0)
     ids, dy = rng.zipf(1.3, (30, 20)) % 50, rng.standard_normal((30, 20, 8))
     weight = leaf(rng.standard_normal((50, 8)))

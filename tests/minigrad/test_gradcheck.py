@@ -1,4 +1,4 @@
-"""The checker itself: what it lets pass and, above all, what it does not."""
+"""gradcheck: which gradients it accepts and, more important, which it rejects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ X = np.array([[0.3, -0.7, 1.1], [0.9, 0.2, -0.4], [-1.3, 0.5, 0.8]])
 
 
 def wrong(value: Callable[[Any], Any], derivative: Callable[..., Any]) -> Callable[..., Tensor]:
-    """An operation with one input whose derivative is a function of x, y and dy."""
+    """An operation with one input and the given derivative, a function of x, y and dy."""
 
     def operation(x: Tensor) -> Tensor:
         y = value(x.data)
@@ -78,7 +78,7 @@ def test_a_right_gradient_passes(name: str) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1e-20])
 def test_a_point_at_or_next_to_zero_passes(value: float) -> None:
-    """There x² is nothing but what the step makes of it: rounding must not count as an error."""
+    """There, x² is dominated by the step: rounding must not count as an error."""
     assert gradcheck(lambda x: x * x, [leaf([value])])
 
 
@@ -88,7 +88,7 @@ def test_a_gradient_of_a_shape_that_cannot_be_is_an_error_of_the_tape() -> None:
 
 
 def test_every_output_is_checked() -> None:
-    """Right for the first output, while the second one's share is lost."""
+    """Right for the first output, but the gradient of the second one is missing."""
 
     def two(x: Tensor) -> tuple[Tensor, ...]:
         return record_joint([x.data * 2, x.data * 3], [x], lambda d2, d3: [2 * d2])
@@ -98,7 +98,7 @@ def test_every_output_is_checked() -> None:
 
 
 def test_the_error_names_input_index_and_both_values() -> None:
-    """d(Σ v·a·b)/db should be v·a = v·4 but comes out as v·5, at one index only."""
+    """d(Σ v·a·b)/db should be v·a = v·4 but is v·5 at one index."""
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         slope = np.where(np.arange(6).reshape(2, 3) == 5, 5, a.data)
@@ -151,7 +151,7 @@ def test_inputs_are_left_as_they_were() -> None:
 
 
 def test_the_step_and_the_tolerances_are_those_asked_for() -> None:
-    """max(x, 0) at 0.5 is smooth for a small step and, for one across the kink, is not."""
+    """max(x, 0) at 0.5 passes with a small step, and fails with a step across the kink."""
     x = leaf([0.5])
     assert gradcheck(ops.relu, [x], eps=0.1)
     with pytest.raises(GradcheckError):
@@ -166,7 +166,7 @@ def test_inputs_need_not_lie_in_order_in_memory() -> None:
 
 
 def test_a_missing_broadcast_sum_is_rejected() -> None:
-    """The operand's gradient is taken from one row, instead of summed over all."""
+    """The gradient is that of one row, instead of the sum over all."""
 
     def add_row(x: Tensor, row: Tensor) -> Tensor:
         return record(x.data + row.data, (x, lambda dy: dy), (row, lambda dy: dy[0]))
@@ -215,7 +215,7 @@ def test_the_fast_mode_passes_what_is_right(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("name", WRONG)
 def test_the_fast_mode_rejects_what_is_wrong(name: str) -> None:
-    """An error of 0.05 % in one element of nine is too little of a whole direction."""
+    """An error of 0.05 % in one of nine elements is too small to be seen along a direction."""
     if name == "wrong by 0.05 % in one element":
         return
     with pytest.raises(GradcheckError, match="along random direction"):

@@ -1,4 +1,4 @@
-"""The cross-entropy, alone and in one with the decoder."""
+"""Cross-entropy, alone and fused with the decoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 
 def losses(logits: np.ndarray, target: np.ndarray, dtype: Any = np.float64) -> list[Any]:
-    """Both losses of the same logits, each with the leaf whose gradient is that of the logits."""
+    """Both losses of the same logits, each with the leaf that gets the logits' gradient."""
     z, x = leaf(logits, dtype), leaf(logits, dtype)
     identity = mg.tensor(np.eye(logits.shape[1], dtype=dtype))
     return [
@@ -115,7 +115,7 @@ def gradients(*inputs: Tensor | None) -> list[np.ndarray | None]:
 @example(np.random.default_rng(0), 701, 3, 5, True, 1.0)  # more rows than one block has
 @example(np.random.default_rng(0), 5, 3, 1200, True, 1.0)
 def test_in_one_or_in_two(rng: Any, N: int, H: int, V: int, bias: bool, scale: float) -> None:
-    """The same value and gradients, to rounding, also where targets repeat or never occur."""
+    """The fused loss has the same value and gradients, also for repeated and unused targets."""
     one = decoder(rng, N, H, V, bias)
     one[1].data *= scale
     two = [None if x is None else leaf(x.data) for x in one]
@@ -157,7 +157,7 @@ def test_what_requires_no_gradient_gets_none(frozen: int) -> None:
 
 
 def test_losses_that_live_at_once_do_not_disturb_each_other() -> None:
-    """Two forward passes before two backward ones, in either order, and held gradients."""
+    """Two forward passes, then two backward passes in either order; gradients stay valid."""
     rng, target = np.random.default_rng(0), np.arange(30) % 7
     batches = [decoder(rng, 30, 4, 7, True) for _ in range(3)]
     expected = []
@@ -177,7 +177,7 @@ def test_losses_that_live_at_once_do_not_disturb_each_other() -> None:
 
 
 def test_losses_in_two_threads_do_not_disturb_each_other() -> None:
-    name = current_backend()  # the choice is each thread's own
+    name = current_backend()  # the backend is per thread
 
     def train(seed: int) -> list[np.ndarray | None]:
         mg.use(name)
@@ -259,12 +259,12 @@ def test_a_target_to_ignore_is_no_class_of_the_others() -> None:
         F.cross_entropy(leaf(np.eye(3)), [-100, -1, 2])
     with pytest.raises(IndexError, match=r"-100 to 2"):
         F.cross_entropy(leaf(np.eye(2, 3)), [-100, 2], ignore_index=0)
-    with pytest.raises(IndexError, match=r"-100 to 2"):  # which ignores none
+    with pytest.raises(IndexError, match=r"-100 to 2"):  # this one ignores nothing
         losses_of(1, np.eye(2, 3), np.array([-100, 2]))
 
 
 def test_the_rows_that_are_ignored_might_as_well_not_be_there() -> None:
-    """Not even where their loss, or that of the class that stands in for theirs, is infinite."""
+    """Even if their loss, or the loss of class 0 that replaces it, is infinite."""
     rows = np.array([[0.0, 1.0, 2.0], [-np.inf, 0.0, 0.0], [3.0, 0.0, 0.0]])
     z, alone = leaf(rows), leaf(rows[::2])
     loss = F.cross_entropy(z, np.array([2, 7, 1], np.uint8), ignore_index=7)
@@ -319,7 +319,7 @@ def test_targets_must_be_one_a_row(shape: tuple[int, ...]) -> None:
 
 
 def losses_of(function: int, logits: np.ndarray, target: np.ndarray) -> Tensor:
-    """One of the two losses alone, so that each has to refuse by itself."""
+    """One of the two losses, so that each must raise the error itself."""
     if function == 0:
         return F.cross_entropy(mg.tensor(logits), target)
     identity = mg.tensor(np.eye(logits.shape[1]))

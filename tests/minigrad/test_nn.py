@@ -1,4 +1,4 @@
-"""The layers: gradients as finite differences', everything as PyTorch's; and what Module does."""
+"""Layers: gradients agree with finite differences, results with PyTorch; and Module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCHES = st.integers(0, 3)  # which may be empty, as the last of a data set
 
 
 class Case(NamedTuple):
-    """A layer, PyTorch's of the same, made from its module, and inputs for both."""
+    """A layer, a function that makes PyTorch's from torch, and inputs for both."""
 
     layer: nn.Module
     theirs: Callable[[Any], Any] | None
@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 
 def call(layer: Any) -> Callable[..., Any]:
-    """The layer as a function of its input and any states, an LSTM's as a pair."""
+    """The layer as a function of its input and states (for LSTM a pair)."""
 
     def function(x: Any, *state: Any) -> Any:
         mg.manual_seed(0)  # the same units dropped at every call
@@ -43,7 +43,7 @@ def call(layer: Any) -> Callable[..., Any]:
 
 
 def sized(draw: Draw, *shape: int) -> np.ndarray:
-    """Numbers of no particular beauty, all clear of ReLU's kink and of each other."""
+    """Random numbers, away from ReLU's kink and from each other."""
     size = int(np.prod(shape))
     steps = draw(generators).permutation(size) - (size - 1) / 2 + 0.25
     return 2 * steps.reshape(shape) / size
@@ -54,7 +54,7 @@ def some(draw: Draw, dims: int) -> np.ndarray:
 
 
 def spread(layer: nn.Module, draw: Draw) -> nn.Module:
-    """Other weights than the first ones, biases of which may all be zero."""
+    """Replace the initial weights, because initial biases may be zero."""
     rng = draw(generators)
     for parameter in layer.double().parameters():
         parameter.data[...] = here(rng.uniform(-1, 1, parameter.shape))
@@ -80,7 +80,7 @@ def embedding(draw: Draw) -> Case:
 
 
 def recurrent(name: str, **how: Any) -> Any:
-    """Any number of layers, with a state and from zero; dropout only where it is off."""
+    """Any number of layers, with and without initial state; dropout only if inactive."""
     directions = 2 if how.get("bidirectional") else 1
 
     def case(draw: Draw) -> Case:
@@ -115,7 +115,7 @@ def cell(name: str, **how: Any) -> Any:
 
 
 def batch_norm(dims: int) -> Any:
-    """In training and not; of more than one value per channel."""
+    """Training and evaluation, with more than one value per channel."""
 
     def case(draw: Draw) -> Case:
         C = draw(SIZES)
@@ -172,7 +172,7 @@ def sequential(draw: Draw) -> Case:
 
 
 class Branches(nn.ModuleList):
-    """A list that adds up what its modules give."""
+    """A module list that sums the outputs of its modules."""
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = self
@@ -192,7 +192,7 @@ def module_list(draw: Draw) -> Case:
 
 
 def dropout(name: str, dims: int) -> Any:
-    """Units dropped by chance, which PyTorch would not hit."""
+    """Random masks, which can't be compared with PyTorch."""
     return lambda draw: Case(getattr(nn, name)(0.4), None, [some(draw, dims)])
 
 
@@ -228,7 +228,7 @@ def mse_loss(draw: Draw) -> Case:
     )
 
 
-# The first word is the layer's name; after it, which of its uses.
+# The first word is the layer's name, the rest distinguishes its cases.
 CASES = {
     "Linear": linear,
     "Embedding": embedding,
@@ -411,7 +411,7 @@ def test_dropout_is_the_identity_in_evaluation() -> None:
 
 @pytest.mark.parametrize("bptt", ["manual", "autograd"])
 def test_dropout_acts_between_recurrent_layers_and_not_after_the_last(bptt: str) -> None:
-    """With p = 1 the second layer sees zeros, and its output comes out whole."""
+    """With p = 1 the second layer gets zeros, and its own output is not dropped."""
     layer = nn.GRU(2, 3, 2, dropout=1.0, bptt=bptt)
     second = nn.GRU(3, 3, bptt=bptt)
     second.load_state_dict(
@@ -651,7 +651,7 @@ REPRS = {
     "Dropout": lambda n: n.Dropout(0.2),
     "Dropout1d": lambda n: n.Dropout1d(0.2),
     "Dropout2d": lambda n: n.Dropout2d(0.2),
-    "BatchNorm1d": lambda n: n.BatchNorm1d(4, momentum=0.5),  # half is the same share in both
+    "BatchNorm1d": lambda n: n.BatchNorm1d(4, momentum=0.5),  # 0.5 means the same in both
     "BatchNorm2d": lambda n: n.BatchNorm2d(4, eps=1e-3, momentum=0.5),
     "Conv2d": lambda n: n.Conv2d(3, 4, 2),
     "Conv2d with all": lambda n: n.Conv2d(3, 4, (2, 3), 2, (1, 0), bias=False),
@@ -666,7 +666,7 @@ REPRS = {
     "Sequential": lambda n: n.Sequential(n.Linear(3, 4), n.Sequential(n.Tanh(), n.GRU(4, 2))),
     "Sequential of none": lambda n: n.Sequential(n.Sequential()),
 }
-# What PyTorch's layers can do and ours can't, and says.
+# Features of PyTorch's layers that ours reject with an error.
 ONLY_THERE = [
     ", inplace=False", ", affine=True", ", bias=True, track_running_stats=True",
     ", track_running_stats=True", ", dilation=1, ceil_mode=False", "start_dim=1, end_dim=-1",

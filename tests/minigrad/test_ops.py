@@ -1,4 +1,4 @@
-"""The primitives: values as NumPy's, gradients as finite differences'."""
+"""Primitives: values agree with NumPy, gradients with finite differences."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 class Case(NamedTuple):
-    """An operation on drawn arrays, and NumPy's function of the same."""
+    """An operation, random inputs for it, and the same function in NumPy."""
 
     ours: Callable[..., Any]
     numpys: Callable[..., Any]
     inputs: Sequence[np.ndarray]
 
 
-# Not operations on tensors, but what these are made of.
+# Helpers, not operations on tensors.
 HELPERS = {"raw", "constant", "logistic"}
 
 
 def pairs(draw: Draw, elements: Any = None, second: Any = None) -> list[np.ndarray]:
-    """Two arrays whose shapes broadcast, either of them the larger."""
+    """Two arrays whose shapes broadcast; either may be the larger."""
     (one, other), _ = draw(
         hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, min_side=0, max_side=3)
     )
@@ -62,9 +62,9 @@ def unary(ours: Any, numpys: Any, elements: Any = None) -> Any:
 
 
 def reduction(name: str, values: Any, min_side: int = 1, corrected: bool = False) -> Any:
-    """Over no axis, one or several, counted from either end, kept or not.
+    """Over no axis, one or several, positive or negative, with and without keepdims.
 
-    `corrected` is for the variance, which NumPy corrects by "ddof".
+    `corrected` is for the variance: NumPy's name of correction is ddof.
     """
 
     def case(draw: Draw) -> Case:
@@ -86,13 +86,13 @@ def reduction(name: str, values: Any, min_side: int = 1, corrected: bool = False
     return case
 
 
-# Two sets of numbers, of which none is as near to one of the other as a step.
+# Two sets of numbers; their distance is larger than a step.
 EIGHTHS = st.integers(-8, 8).map(lambda n: n / 8)
 BETWEEN = st.integers(-8, 8).map(lambda n: (n + 0.5) / 8)
 
 
 def where(draw: Draw) -> Case:
-    """A condition and two choices, any of them the largest, or a choice that is a number."""
+    """A condition and two operands; any may be the largest, or an operand a number."""
     shapes, _ = draw(
         hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=2, min_side=0, max_side=3)
     )
@@ -121,7 +121,7 @@ def clip(draw: Draw) -> Case:
 
 
 def squeeze(draw: Draw) -> Case:
-    """Axes of one element, or of more, which stay."""
+    """Axes of size 1, and larger axes, which stay."""
     shape = draw(shapes())
     one = st.integers(-len(shape), len(shape) - 1) if shape else st.none()
     some = hnp.valid_tuple_axes(len(shape)) if shape else st.none()
@@ -190,7 +190,7 @@ def getitem_slices(draw: Draw) -> Case:
 
 
 def getitem_arrays(draw: Draw) -> Case:
-    """Arrays of integers, in which one may repeat; then its gradients add up."""
+    """Integer arrays; if an index occurs several times, the gradients add up."""
     shape = draw(shapes(min_dims=1, min_side=1))
     result = hnp.array_shapes(min_dims=1, max_dims=2, max_side=4)
     indexed = shape[: draw(st.integers(1, len(shape)))]
@@ -205,7 +205,7 @@ def getitem_mask(draw: Draw) -> Case:
 
 
 def getitem_mixed(draw: Draw) -> Case:
-    """Rows and columns as in logits[rows, targets], a slice beside an array, a list."""
+    """Rows and columns as in logits[rows, targets], a slice with an array, a list."""
     x = draw(arrays((3, 4, 2)))
     index = draw(
         st.sampled_from(
@@ -261,7 +261,7 @@ def stack(draw: Draw) -> Case:
 
 
 def unbind(draw: Draw) -> Case:
-    """Along an axis that is not empty: of no slices there is nothing to differentiate."""
+    """Along an axis that is not empty: without slices there is nothing to differentiate."""
     shape = draw(shapes(min_dims=1).filter(any))
     axis = draw(st.sampled_from([a for a in range(-len(shape), len(shape)) if shape[a]]))
     return Case(
@@ -275,7 +275,7 @@ def power_of(number: float, elements: Any) -> Any:
     return unary(lambda x: ops.pow(x, number), lambda x: x**number, elements)
 
 
-# The first word is the primitive's name; after it, which of its uses.
+# The first word is the primitive's name, the rest distinguishes its cases.
 CASES = {
     "add": binary(ops.add, np.add),
     "add number": unary(lambda x: ops.add(x, 2), lambda x: x + 2),
@@ -456,7 +456,7 @@ def test_chunk_refuses_parts_of_different_size() -> None:
 
 
 def test_a_gradient_of_a_shape_that_cannot_be_is_refused() -> None:
-    """The tape sums over broadcast axes; a gradient too small for its operand is a mistake."""
+    """The tape sums over broadcast axes, but a gradient smaller than its operand is an error."""
     from minigrad.tensor import record
 
     for wrong in (lambda dy: dy.sum(), lambda dy: dy[:, :1], lambda dy: dy.T):
@@ -484,7 +484,7 @@ def test_a_sum_keeps_no_axes_unless_told() -> None:
 
 
 def with_an_axis() -> dict[str, Any]:
-    """Every function and method that names an axis, from its signature."""
+    """Every function and method with an axis argument, found from its signature."""
     found = {}
     for owner in (ops, F, Tensor):
         for name in dir(owner):

@@ -1,4 +1,4 @@
-"""The optimisers against PyTorch's, and what clipping does and leaves alone."""
+"""Optimisers and gradient clipping, compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_steps_are_pytorchs(name: str, rng: Any) -> None:
 
 @each_optimiser
 def test_a_parameter_without_a_gradient_stays_as_it_is_and_so_does_its_history(name: str) -> None:
-    """As PyTorch has it: one that joins late, or rests, goes on from its own last step."""
+    """As in PyTorch: each parameter has its own step count."""
     torch = pytest.importorskip("torch")
     params, rng = [leaf(1.0), leaf(1.0)], np.random.default_rng(0)
     theirs = [torch.tensor(1.0, dtype=torch.float64, requires_grad=True) for _ in params]
@@ -87,7 +87,7 @@ def test_a_parameter_without_a_gradient_stays_as_it_is_and_so_does_its_history(n
 @each_optimiser
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_step_changes_the_parameters_arrays_and_nothing_else(name: str, dtype: Any) -> None:
-    """In place, so that tied weights and state dicts follow; gradients stay as they are."""
+    """In place, so that tied weights and state dicts change too; gradients do not change."""
     rng = np.random.default_rng(0)
     params = parameters(rng, dtype)
     optimiser = make(name, params)
@@ -236,7 +236,7 @@ def test_no_gradients_have_no_norm() -> None:
 
 
 def test_clipping_takes_a_single_tensor_too() -> None:
-    """Its rows, which have no gradient of their own, were taken for the parameters."""
+    """Iterating over the tensor gave its rows, which have no gradient."""
     w = leaf([3.0, 4.0])
     w.grad = w.data.copy()
     assert float(optim.clip_grad_norm_(w, 1.0)) == 5.0

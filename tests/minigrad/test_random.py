@@ -1,4 +1,4 @@
-"""Seeds: the same one gives the same draws, in every thread by itself."""
+"""The same seed gives the same random numbers, independently in each thread."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def test_a_state_is_a_snapshot() -> None:
 
 
 def test_each_thread_has_a_generator_of_its_own() -> None:
-    """Two that draw in turn get what each would get alone."""
+    """Two threads that alternate get the same numbers as each alone."""
     meeting = threading.Barrier(2)
 
-    name = current_backend()  # the choice is each thread's own
+    name = current_backend()  # the backend is per thread
 
     def draw(seed: int) -> list[np.ndarray]:
         mg.use(name)

@@ -1,4 +1,4 @@
-"""What a tensor is, and how the tape walks back."""
+"""Tensors, and the backward pass through the tape."""
 
 from __future__ import annotations
 
@@ -419,7 +419,7 @@ def test_a_leaf_is_its_own_gradient() -> None:
 
 
 def test_gradients_meet_where_paths_do() -> None:
-    """Diamonds one after another: 2^20 paths, each node visited once."""
+    """20 diamonds in a row: 2^20 paths, but each node is visited once."""
     x = leaf([1.0])
     y = x
     for _ in range(20):
@@ -429,7 +429,7 @@ def test_gradients_meet_where_paths_do() -> None:
 
 
 def test_paths_of_different_length_meet_too() -> None:
-    """The short path reaches the shared node first; it has to wait for the long one."""
+    """The short path reaches the shared node first and must wait for the long one."""
     x = leaf([2.0])
     shared = x * 3
     y = shared.exp().log().exp().log() + shared
@@ -469,7 +469,7 @@ def test_an_operation_may_send_nothing_back() -> None:
 
 
 def test_changing_a_gradient_changes_no_other() -> None:
-    """Where a gradient only passes through, every leaf still gets an array of its own."""
+    """Even if operations pass the gradient on unchanged, each leaf gets its own array."""
     x, y, z = leaf([[1.0, 2.0]]), leaf([[3.0, 4.0]]), leaf([[5.0], [6.0]])
     upstream = np.array([[1.0, 2.0]])
     out = (x + y).reshape(2, 1) + z
@@ -496,7 +496,7 @@ def test_a_gradient_held_is_not_changed_by_the_next() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scalars_have_gradients_that_are_arrays(dtype: Any) -> None:
-    """NumPy's arithmetic on 0-d arrays gives scalars, which `grad *= 2` would not change."""
+    """NumPy returns scalars for 0-d results; `grad *= 2` would not change them in place."""
     x = leaf(3.0, dtype)
     (x * x + ops.sum(x) + x[()] / 2).backward()
     (x * x).backward()
@@ -625,7 +625,7 @@ def test_a_long_chain_is_walked() -> None:
 
 
 def test_a_long_chain_is_dropped_without_a_walk() -> None:
-    """Freed link by link, which must not overflow the interpreter's stack either."""
+    """Nodes are freed one by one; this must not overflow the stack."""
     x = leaf([1.0, 2.0])
     end = chain(x)
     del end
@@ -686,7 +686,7 @@ def test_backward_frees_the_graph_as_it_goes(name: str, no_garbage_collector: No
 
 @given(data=st.data())
 def test_the_same_sum_whatever_the_order_of_the_terms(data: st.DataObject) -> None:
-    """A random graph of sums and products against the derivative carried forward beside it."""
+    """A random graph of sums and products, compared with forward-mode derivatives."""
     x = leaf([0.7])
     values, slopes = [x], [1.0]
     for _ in range(data.draw(st.integers(1, 8))):

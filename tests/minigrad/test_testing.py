@@ -1,4 +1,4 @@
-"""The strategies draw what they say."""
+"""The strategies draw what their docstrings say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work by rows gives the same on one thread and on several, and fails as work in a row does."""
+"""by_rows gives the same results and errors on one thread and on several."""
 
 from __future__ import annotations
 

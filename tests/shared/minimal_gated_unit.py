@@ -1,4 +1,4 @@
-"""A fifth cell, as a reader would write it; nothing else knows of it."""
+"""A fifth cell, as a reader would write it; only tests use it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Arrays = Sequence[Array]
 class MinimalGatedUnit(Cell):
     """A gated unit with one gate (Zhou et al. 2016).
 
-        f = σ(z_f)    n = tanh(z_n)    with z = zx + zh in two blocks
+        f = σ(z_f)    n = tanh(z_n)    where z = zx + zh has two blocks
         h = (1 - f) h_prev + f n
 
     Backward:

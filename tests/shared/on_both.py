@@ -1,4 +1,4 @@
-"""For tests that run on both backends: arrays where tensors are made, and values on the host."""
+"""Helpers for tests on both backends: move arrays to the current backend or to the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def here(array: Any) -> Any:
 
 
 def host(x: Any) -> Any:
-    """The values of a device array in NumPy's; anything else as it is."""
+    """A device array as a NumPy array; anything else unchanged."""
     return x.get() if hasattr(x, "get") and hasattr(x, "dtype") else x
 
 
@@ -28,6 +28,6 @@ def assert_array_equal(actual: Any, desired: Any, **kwargs: Any) -> None:
 
 
 def share_memory(a: Any, b: Any) -> bool:
-    """Whether two arrays overlap, wherever they live."""
+    """Whether two arrays share memory, on either backend."""
     xp = backend.array_module(a)
     return xp is backend.array_module(b) and bool(xp.shares_memory(a, b))

@@ -1,7 +1,7 @@
-"""A device for tests: NumPy behind CuPy's manners, stricter where CuPy is silent.
+"""A fake device for tests: NumPy with CuPy's interface, but stricter.
 
-`module` stands for the module cupy, `Undefined` is raised for what CuPy would do silently and
-wrongly, `counted()` counts launches, synchronisations and copies to the device.
+`module` replaces the module cupy. `Undefined` is raised where CuPy would silently give a wrong
+result. `counted()` counts launches, synchronizations and copies to the device.
 """
 
 from .array import Undefined

@@ -1,7 +1,7 @@
-"""The device's array: a wrapper around a NumPy array, with CuPy's manners.
+"""The array of the fake device: a wrapper around a NumPy array that behaves like CuPy's.
 
-It is no subclass of NumPy's, since NumPy takes those silently. Where CuPy would copy behind
-one's back or leave a result undefined, it raises `Undefined`.
+It is not a subclass of numpy.ndarray, because NumPy's functions accept those. It raises `Undefined`
+where CuPy would copy implicitly or leave a result undefined.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from .manifest import check_call, offers
 
 
 class Undefined(Exception):
-    """What CuPy does without a word, and with a result that nobody can rely on."""
+    """CuPy would silently give an unreliable result here."""
 
 
 SCALARS = (bool, int, float, complex, np.generic)
-# scatter_add has atomics for these alone.
+# scatter_add has atomics for these dtypes only.
 ADDABLE = {"float16", "float32", "float64", "int32", "uint32", "uint64"}
 
 
 def host(x: Any) -> Any:
-    """What NumPy shall compute with; TypeError for what CuPy does not take."""
+    """The operand for NumPy; TypeError for operands that CuPy rejects."""
     if isinstance(x, ndarray):
         return x._host
     if isinstance(x, np.ndarray):
@@ -37,7 +37,7 @@ def host(x: Any) -> Any:
 
 
 def wrap(x: Any, base: ndarray | None = None) -> Any:
-    """A result of NumPy as the device's: arrays, also those without axes, and tuples of them."""
+    """A result of NumPy as an array of the device (also 0-d), or a tuple of them."""
     if isinstance(x, (tuple, list)):
         return type(x)(wrap(y, base) for y in x)
     if isinstance(x, (np.ndarray, np.generic)):
@@ -46,7 +46,7 @@ def wrap(x: Any, base: ndarray | None = None) -> Any:
 
 
 def same_memory(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are the same elements in the same order."""
+    """Whether two arrays are the same view of the same memory."""
     return (
         a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
         and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
@@ -54,7 +54,7 @@ def same_memory(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def refuse_overlap(source: Any, target: np.ndarray) -> None:
-    """CuPy copies an input whose memory bounds meet the output's; a plain copy it gets wrong."""
+    """Raise if memory overlaps: CuPy then copies an input, or gives a wrong result."""
     if not isinstance(source, np.ndarray) or not source.size or not target.size:
         return
     if np.may_share_memory(source, target) and not same_memory(source, target):
@@ -62,7 +62,7 @@ def refuse_overlap(source: Any, target: np.ndarray) -> None:
 
 
 def apply(ufunc: np.ufunc, args: tuple[Any, ...], out: Any = None, **how: Any) -> ndarray:
-    """One element-wise kernel."""
+    """Run one element-wise kernel."""
     for x in args:
         if not isinstance(x, (ndarray, *SCALARS)):
             raise TypeError(f"Unsupported type {type(x)}")
@@ -82,7 +82,7 @@ def apply(ufunc: np.ufunc, args: tuple[Any, ...], out: Any = None, **how: Any) -
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> ndarray:
-    """A product, with the copies that cuBLAS's layouts make necessary counted."""
+    """A matrix product; counts the copies that cuBLAS needs for some layouts."""
     x, y = host(a), host(b)
     for operand in (x, y):
         if not isinstance(operand, np.ndarray):
@@ -104,33 +104,33 @@ def matmul(a: Any, b: Any, out: Any = None) -> ndarray:
 
 
 def index(key: Any) -> Any:
-    """An index that NumPy takes. A list or a NumPy array would be copied to the device."""
+    """The index for NumPy; raises for lists and NumPy arrays, which CuPy would have to copy."""
     parts = key if isinstance(key, tuple) else (key,)
     for part in parts:
         if isinstance(part, (list, np.ndarray)):
             raise Undefined("a list or NumPy array as index: a hidden copy to the device")
         if isinstance(part, ndarray) and part.dtype == bool:
-            counts.syncs += 1  # how many elements there are is not known before
+            counts.syncs += 1  # the host waits for the number of elements
     return tuple(host(p) for p in parts) if isinstance(key, tuple) else host(key)
 
 
 def _as_view(parts: tuple[Any, ...]) -> Any:
-    """An index that gives a view also where it names one element."""
+    """An index that gives a view even for a single element."""
     return parts if any(part is ... for part in parts) else (*parts, ...)
 
 
 def refuse_duplicates(shape: tuple[int, ...], key: Any) -> None:
-    """Which of two values for one element wins is left to chance."""
+    """Raise for duplicate indices: which value CuPy would store is undefined."""
     places = np.arange(math.prod(shape)).reshape(shape)[key]
     if np.unique(places).size != places.size:
         raise Undefined("an element is set twice: which value it gets is left to chance")
 
 
 class ndarray:
-    """Stands for cupy.ndarray."""
+    """Replaces cupy.ndarray."""
 
     __slots__ = ("__weakref__", "_host", "base")
-    __array_ufunc__ = None  # NumPy shall leave its operators to ours, which refuse
+    __array_ufunc__ = None  # NumPy's operators then call ours, which raise
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, array: np.ndarray, base: ndarray | None = None) -> None:
@@ -159,7 +159,7 @@ class ndarray:
         if name in VIEWS:
             if np.shares_memory(result, self._host) or not result.size:
                 return self._view(result)
-            counts.launches += 1  # a shape that no strides can give
+            counts.launches += 1  # a shape that needs a copy
             return wrap(result)
         counts.launches += METHODS[name]
         return wrap(result)
@@ -224,7 +224,7 @@ class ndarray:
         return format(self._host if self._host.ndim else self._host[()], spec)
 
     def __contains__(self, _: Any) -> bool:
-        raise TypeError("argument of type 'ndarray' is not iterable")  # as CuPy has it
+        raise TypeError("argument of type 'ndarray' is not iterable")  # as in CuPy
 
     def __reduce__(self) -> Any:
         raise TypeError("a pickle of device arrays can only be read where there is a GPU")
@@ -269,7 +269,7 @@ class ndarray:
 
 PROPERTIES = {"ndim", "size", "itemsize", "nbytes", "strides", "flags"}
 VIEWS = {"reshape", "transpose", "swapaxes", "squeeze", "ravel", "view", "diagonal"}
-# How many kernels each takes.
+# The number of kernels for each.
 METHODS = {
     "all": 1, "any": 1, "argmax": 1, "argmin": 1, "astype": 1, "clip": 1, "conj": 1, "copy": 1,
     "cumsum": 1, "dot": 1, "fill": 1, "flatten": 1, "max": 1, "mean": 1, "min": 1, "prod": 1,
@@ -278,7 +278,7 @@ METHODS = {
 
 
 def _operators() -> None:
-    """Give the class Python's operators, each one kernel."""
+    """Add Python's operators to the class, each as one kernel."""
 
     def binary(ufunc: np.ufunc) -> Callable[[ndarray, Any], Any]:
         return lambda self, other: _operate(ufunc, self, other)
@@ -310,7 +310,7 @@ def _operators() -> None:
 
 
 def _operate(ufunc: np.ufunc, a: Any, b: Any) -> Any:
-    """NotImplemented for foreign types that may know how (a Tensor); TypeError for NumPy's."""
+    """NotImplemented for other types, such as Tensor; TypeError for NumPy arrays."""
     for x in (a, b):
         if isinstance(x, (list, np.ndarray)):
             raise TypeError(f"Unsupported type {type(x)}")

@@ -1,4 +1,4 @@
-"""What a real device would be asked to do, counted."""
+"""Count what a real device would have to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Counts:
-    """launches: kernels, products, fills and copies on the device. syncs: times the host waits
+    """launches: kernels, products, fills and copies on the device. syncs: how often the host waits
     for it. uploads: copies from the host to it, `uploaded` bytes in all."""
 
     launches: int = 0
@@ -23,7 +23,7 @@ counts = Counts()
 
 @contextmanager
 def counted() -> Iterator[Counts]:
-    """What happens inside the block, once it has ended."""
+    """The counts of the block, available when it ends."""
     before = Counts(**vars(counts))
     inside = Counts()
     try:

@@ -1,9 +1,8 @@
-"""ElementwiseKernel, whose text g++ compiles and the processor runs, element by element.
+"""ElementwiseKernel, compiled by g++ and run on the CPU, element by element.
 
-As in CuPy, a parameter's name stands for a reference to its element, so that a kernel that works
-in place sees what it has written, and the loop has a variable `i` that no parameter may be named
-like. Stricter than CuPy: a `raw` array must be contiguous, and an index out of its range is an
-error.
+As in CuPy, the name of a parameter is a reference to its element, so that an in-place kernel sees
+what it has written. The loop variable is `i`; no parameter may have this name. Stricter than CuPy:
+a `raw` array must be contiguous, and an index out of range is an error.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ template <typename E> struct Raw {
 
 class Parameter(NamedTuple):
     raw: bool
-    type: str  # a letter, to be found from the arguments, or a dtype
+    type: str  # a letter, derived from the arguments, or a dtype
     name: str
 
 
@@ -62,7 +61,7 @@ def parameters(text: str) -> list[Parameter]:
 
 
 class ElementwiseKernel:
-    """Stands for cupy.ElementwiseKernel."""
+    """Replaces cupy.ElementwiseKernel."""
 
     def __init__(
         self,
@@ -132,7 +131,7 @@ class ElementwiseKernel:
                     raise Undefined(f"{self.name}: {p.name} overlaps {q.name}")
 
     def source(self, types: dict[str, np.dtype]) -> str:
-        """C++ that runs the text for every element."""
+        """The C++ source that runs the kernel for every element."""
         every = self.inputs + self.outputs
         lines = [SHIM]
         lines += [f"typedef {C_TYPES[t.name]} {n};" for n, t in types.items() if n not in C_TYPES]
@@ -178,7 +177,7 @@ class ElementwiseKernel:
             lengths.append(array.size)
             arrays.append(array)
         run = compiled(self.source(types))
-        # Not ctypes' arrays: a type of one is garbage that only the collector frees.
+        # No ctypes arrays: each creates a type that only the garbage collector frees.
         pointers = [a.ctypes.data for a in arrays]
         numbers = [np.array(n, np.int64) for n in (shape, pointers, strides, lengths)]
         if run(ctypes.c_longlong(size), ndim, *(ctypes.c_void_p(n.ctypes.data) for n in numbers)):
@@ -187,7 +186,7 @@ class ElementwiseKernel:
 
 @functools.cache
 def compiled(source: str) -> Any:
-    """The function `run` of some C++, from a library that later test runs find again."""
+    """The C++ function `run`, from a shared library that later test runs reuse."""
     folder = Path(tempfile.gettempdir()) / f"minigrad-kernels-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     library = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"

@@ -1,4 +1,4 @@
-"""The names that CuPy 14.2 has, each with its keywords: what the device offers."""
+"""The names in CuPy 14.2 and their keywords; the fake device has only these."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def offers(name: str) -> bool:
 
 
 def complaint(name: str, positional: int, keywords: Any) -> str | None:
-    """What is wrong with a call by so many arguments and these keywords, or None."""
+    """The error of a call with this number of arguments and these keywords, or None."""
     if name not in NAMES:
         return f"CuPy has no {name}"
     entry = NAMES[name]
-    if entry is None:  # no function, or one whose signature is not known
+    if entry is None:  # not a function, or its signature is unknown
         return None
     unknown = [k for k in keywords if k not in entry["kw"]]
     if unknown:
@@ -32,7 +32,7 @@ def complaint(name: str, positional: int, keywords: Any) -> str | None:
 
 
 def check_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise TypeError for a call that CuPy would not take."""
+    """Raise TypeError for a call that CuPy would reject."""
     wrong = complaint(name, len(args), kwargs)
     if wrong:
         raise TypeError(wrong)

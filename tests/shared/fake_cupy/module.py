@@ -1,4 +1,4 @@
-"""The device's module: of NumPy's functions those that CuPy has, with its keywords."""
+"""The module of the fake device: the NumPy functions that CuPy has, with CuPy's keywords."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .manifest import NAMES, check_call, offers
 
 
 class Ufunc:
-    """A ufunc of CuPy's: `where=` is missing, and most of the methods."""
+    """A ufunc as in CuPy: without `where=` and most methods."""
 
     def __init__(self, name: str) -> None:
         self.name, self._ufunc = name, getattr(np, name)
@@ -73,7 +73,7 @@ def empty_like(prototype: Any, dtype: Any = None, **_: Any) -> ndarray:
 
 
 def _poison(made: np.ndarray) -> ndarray:
-    """Fill with what no computation may use."""
+    """Fill with values that no computation may use."""
     if made.dtype.kind == "f":
         made.fill(np.nan)
     elif made.dtype.kind in "iu":
@@ -128,7 +128,7 @@ SPECIAL: dict[str, Any] = {
 } | {"shares_memory": may_share_memory}  # fmt: skip
 SPECIAL |= {name: _view(name) for name in ("expand_dims", "moveaxis", "squeeze", "swapaxes")}
 
-# Functions that are one launch or a few. What is neither here nor above has not been needed yet.
+# Functions of one launch or a few. Others have not been needed yet.
 ONE = (
     "all amax amin any arange argmax argmin clip concatenate copyto cumsum diag dot eye flip full "
     "full_like max mean min ones ones_like prod repeat stack sum take tile tril triu vdot zeros "
@@ -143,7 +143,7 @@ CONSTANTS = {"inf", "nan", "pi", "e", "newaxis", "finfo", "iinfo", "dtype", *DTY
 
 
 class FakeCupy(ModuleType):
-    """Stands for the module cupy."""
+    """Replaces the module cupy."""
 
     def __init__(self) -> None:
         super().__init__("cupy")
@@ -179,7 +179,7 @@ def _generic(name: str) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         counts.launches += LAUNCHES[name]
         counts.syncs += name in SYNCING
-        if "tup" in kwargs:  # as CuPy names what NumPy takes by position
+        if "tup" in kwargs:  # CuPy's names of NumPy's positional parameters
             args = (kwargs.pop("tup"), *args)
         out = kwargs.get("out")
         with np.errstate(all="ignore"):
