@@ -1,9 +1,9 @@
-"""minigrad: reverse-mode autograd and recurrent networks on NumPy, to be read."""
+"""minigrad: readable reverse-mode autograd and recurrent networks on NumPy."""
 
-from .process import keep_freed_memory  # first: it sets what NumPy reads when it is imported
+from .process import keep_freed_memory  # first: sets what OpenBLAS reads when NumPy is imported
 
 # isort: split
-from . import ops  # noqa: F401  (before `tensor`: a tensor's methods are these functions)
+from . import ops  # noqa: F401  (before `tensor`, whose methods use it)
 
 # isort: split
 from . import functional, graph, nn, optim

@@ -25,7 +25,7 @@ def batch_norm(
     input (N, C, ...): the statistics are over all axes but the second. All others are (C,). In
     training, mean and (biased) variance are those of the batch, and the running estimates, if
     given, become momentum · running + (1 - momentum) · batch, with the unbiased variance.
-    Otherwise the running estimates are used, as constants.
+    Otherwise the running estimates are used, as constants. PyTorch's momentum is 1 minus this one.
 
     Raises ValueError for an input without channels, for training with one value per channel
     (which has no unbiased variance), and for evaluation without running estimates.

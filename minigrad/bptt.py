@@ -92,7 +92,7 @@ def through_time(
             cell.step(gates[t], zh_blocks, at[t], at[t + 1], saved[t])
 
     def backward(doutput: Array, *dlast: Array) -> list[Array | None]:
-        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # every step
+        before, after = [s[:-1] for s in states], [s[1:] for s in states]  # of all steps
         local = list(zip(*cell.local_derivatives(gates, before, after, saved), strict=True))
         dzx = xp.empty((T, G, H, B), dtype)
         dzh = dzx if cell.sums_projections else xp.empty_like(dzx)

@@ -34,7 +34,7 @@ CELLS: dict[str, type[Cell]] = {}  # every cell by its name
 
 
 class Cell:
-    """The interface of a cell. `class MyCell(Cell, name="MY")` adds one to `CELLS`."""
+    """The interface of a cell. `class MyCell(Cell, name="MY")` registers one in `CELLS`."""
 
     num_gates: int  # G, the number of blocks of pre-activations
     num_states: int  # how many arrays make up the state; the first, h, is also the output

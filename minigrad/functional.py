@@ -1,6 +1,6 @@
 """Functions built from primitives, and functions with a derivative of their own.
 
-Names, argument order and defaults are those of torch.nn.functional.
+Names and argument order are those of torch.nn.functional.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def linear_cross_entropy(input: Tensor, weight: Tensor, bias: Tensor | None, tar
     """cross_entropy(linear(input, weight, bias), target), in less time and memory.
 
     input (N, H), weight (V, H), bias (V,), target (N,) integers; returns the mean in nats.
-    Raises as `cross_entropy` and `linear` do.
+    Raises the errors of `cross_entropy` and `linear`.
     """
     name = "linear_cross_entropy"
     same_dtype(name, input, weight, bias)

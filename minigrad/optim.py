@@ -124,6 +124,7 @@ class Optimizer:
             raise ValueError(
                 f"{type(self).__name__}: the state has no lr; give an optimiser's state_dict()"
             )
+        _check_not_negative(type(self).__name__, lr=state["lr"])
         for slot in ("steps", *self.slots):
             if len(state.get(slot, ())) != len(self.params):
                 raise ValueError(

@@ -119,7 +119,7 @@ def masks() -> str:
     return "masks repeat from a saved state"
 
 
-def no_waiting(size: str) -> str:
+def synchronization(size: str) -> str:
     """Whether a training step synchronizes with the GPU, as far as CuPy can tell.
 
     CuPy's `allow_synchronize` is deprecated, and sees `ndarray.get` and `Device.synchronize` only.
@@ -165,11 +165,13 @@ def speed(kind: str, size: str, repeats: int) -> str:
     wait = (lambda: None) if xp is np else xp.cuda.Device().synchronize
     here = milliseconds(training_step(model, *SIZES[size]), wait, repeats)
     sizes = f"{classes:,} classes, {units} units, {B} columns, {T} steps"
-    there = torchs(kind, classes, units, B, T, xp is not np, repeats)
+    there = time_of_pytorch(kind, classes, units, B, T, xp is not np, repeats)
     return f"{here:.2f} ms a step ({sizes}); PyTorch {there}"
 
 
-def torchs(kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repeats: int) -> str:
+def time_of_pytorch(
+    kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repeats: int
+) -> str:
     """The time of the same step in PyTorch.
 
     On a GPU, its recurrent layers use cuDNN, which may compute in TF32. CuPy computes in full
@@ -249,7 +251,7 @@ def run(backend: str, quick: bool) -> int:
     checks += [(f"gradients, {k}", partial(gradients, k)) for k in CELLS]
     checks += [("gradients, loss", loss_gradients)]
     checks += [(f"training, {k}", partial(agreement, k, steps)) for k in CELLS]
-    checks += [("dropout", masks), ("waiting", partial(no_waiting, size))]
+    checks += [("dropout", masks), ("synchronization", partial(synchronization, size))]
     checks += [(f"speed, {k}", partial(speed, k, size, repeats)) for k in CELLS]
 
     print(f"```\nminigrad self-test, backend {backend}{', quick' * quick}")

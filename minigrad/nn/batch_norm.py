@@ -57,9 +57,7 @@ class BatchNorm(Module):
                 f"{type(self).__name__}: the input must have {self.num_features} channels along "
                 f"axis 1 of {' or '.join(map(str, self.dims))}, not shape {input.shape}"
             )
-        if self.training:
-            self.num_batches_tracked.data += 1
-        return F.batch_norm(
+        output = F.batch_norm(
             input,
             self.running_mean,
             self.running_var,
@@ -69,6 +67,9 @@ class BatchNorm(Module):
             momentum=self.momentum,
             eps=self.eps,
         )
+        if self.training:
+            self.num_batches_tracked.data += 1
+        return output
 
 
 class BatchNorm1d(BatchNorm):

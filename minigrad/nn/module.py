@@ -30,7 +30,7 @@ class Module:
     training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. TypeError if this would replace a parameter by a plain value."""
+        """Set an attribute. TypeError if a parameter would become neither a parameter nor None."""
         replaced = isinstance(self.__dict__.get(name), Parameter)
         if replaced and value is not None and not isinstance(value, Parameter):
             raise TypeError(

@@ -41,7 +41,7 @@ def _found(tree: ast.AST, on_host: bool) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.MatMult):
             yield node.lineno, "@= makes a new array in CuPy"
         if isinstance(node, ast.ImportFrom) and node.module == "numpy":
-            yield node.lineno, "a function of NumPy under a name of its own"
+            yield node.lineno, "a function of NumPy, imported by name"
         if isinstance(node, ast.Call):
             wrong = _call(node, on_host)
             if wrong:
@@ -64,7 +64,7 @@ def _call(node: ast.Call, on_host: bool) -> str | None:
     if isinstance(owner, ast.Name) and owner.id == "np":
         if on_host or name in ABOUT_DTYPES:
             return None
-        return f"np.{name} refuses the device's arrays"
+        return f"np.{name} rejects device arrays"
     if isinstance(owner, ast.Name) and owner.id in ("ops", "F", "on_gpu", "json", "math"):
         return None
     if name in ARRAY_METHODS:

@@ -329,3 +329,17 @@ def test_gradcheck_says_what_its_function_may_return() -> None:
 def test_gradcheck_refuses_what_is_drawn_anew() -> None:
     with pytest.raises(ValueError, match="gives other outputs when called again"):
         mg.gradcheck(lambda x: F.dropout(x, 0.5), [leaf(np.ones(50))])
+
+
+def test_a_learning_rate_in_a_state_is_checked_too() -> None:
+    optimizer = optim.SGD([leaf(X)], 0.3)
+    with pytest.raises(ValueError, match="SGD: lr must be"):
+        optimizer.load_state_dict({"lr": "fast", "steps": [0]})
+    assert optimizer.lr == 0.3
+
+
+def test_a_batch_that_fails_is_not_counted() -> None:
+    layer = nn.BatchNorm1d(3)
+    with pytest.raises(ValueError, match="one value per channel"):
+        layer(leaf(np.ones((1, 3)), np.float32))
+    assert int(layer.num_batches_tracked) == 0

@@ -30,7 +30,7 @@ def host(x: Any) -> Any:
     if isinstance(x, ndarray):
         return x._host
     if isinstance(x, np.ndarray):
-        raise TypeError(f"Unsupported type {np.ndarray}: a NumPy array among the device's")
+        raise TypeError(f"Unsupported type {np.ndarray}: a NumPy array together with device arrays")
     if isinstance(x, (list, tuple)) and any(isinstance(y, (ndarray, np.ndarray)) for y in x):
         return type(x)(host(y) for y in x)
     return x
@@ -95,7 +95,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> ndarray:
         if out is None:
             return wrap(np.matmul(x, y))
         if not out._host.flags.c_contiguous:
-            raise Undefined("a product into a non-contiguous out goes through a hidden copy")
+            raise Undefined("a product into a non-contiguous out needs a hidden copy")
         for value in (x, y):
             if np.may_share_memory(value, out._host):
                 raise Undefined("a product into one of its operands")
@@ -123,7 +123,7 @@ def refuse_duplicates(shape: tuple[int, ...], key: Any) -> None:
     """Raise for duplicate indices: which value CuPy would store is undefined."""
     places = np.arange(math.prod(shape)).reshape(shape)[key]
     if np.unique(places).size != places.size:
-        raise Undefined("an element is set twice: which value it gets is left to chance")
+        raise Undefined("an element is set twice: which value it keeps is undefined")
 
 
 class ndarray:
@@ -227,7 +227,7 @@ class ndarray:
         raise TypeError("argument of type 'ndarray' is not iterable")  # as in CuPy
 
     def __reduce__(self) -> Any:
-        raise TypeError("a pickle of device arrays can only be read where there is a GPU")
+        raise TypeError("a pickle of device arrays can't be read without a GPU")
 
     # ---------------------------------------------------------------- parts of it
 

@@ -181,7 +181,7 @@ class ElementwiseKernel:
         pointers = [a.ctypes.data for a in arrays]
         numbers = [np.array(n, np.int64) for n in (shape, pointers, strides, lengths)]
         if run(ctypes.c_longlong(size), ndim, *(ctypes.c_void_p(n.ctypes.data) for n in numbers)):
-            raise Undefined(f"{self.name}: an index outside of its raw array")
+            raise Undefined(f"{self.name}: an index is outside of its raw array")
 
 
 @functools.cache
@@ -202,6 +202,6 @@ def compiled(source: str) -> Any:
         )
         text.unlink()
         if done.returncode:
-            raise SyntaxError(f"g++ refuses a kernel:\n{done.stderr}\n{source}")
+            raise SyntaxError(f"g++ rejects a kernel:\n{done.stderr}\n{source}")
         os.replace(made, library)
     return ctypes.CDLL(str(library)).run
