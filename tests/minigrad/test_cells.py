@@ -68,6 +68,31 @@ def test_every_cell_is_here() -> None:
     assert own - {cells.Cell} == set(ONE_UNIT)
 
 
+def test_cells_are_registered_by_name_with_a_learning_rate() -> None:
+    """`--model` and the default of `--lr` are these."""
+    found = {name: (cell, cell.sgd_lr) for name, cell in cells.CELLS.items()}
+    assert found == {
+        "RNN_TANH": (cells.TanhRNN, 3.0),
+        "RNN_RELU": (cells.ReLURNN, 2.0),
+        "LSTM": (cells.LSTM, 20.0),
+        "GRU": (cells.GRU, 10.0),
+    }
+    assert cells.Cell.sgd_lr == 1.0
+
+
+def test_a_cell_with_a_name_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "CELLS", {})
+
+    class Own(cells.TanhRNN, name="OWN"):
+        pass
+
+    class Unnamed(cells.TanhRNN):
+        pass
+
+    registered = cells.CELLS
+    assert registered == {"OWN": Own}
+
+
 @each_cell
 @given(rng=generators, B=sizes, H=sizes)
 def test_the_equations_hold_for_every_unit(
