@@ -47,6 +47,7 @@ from .ops import (
     var,
     where,
 )
+from .profile import profile
 from .random import manual_seed
 from .tensor import Tensor, record, record_joint
 from .threads import get_num_threads, set_num_threads
@@ -87,6 +88,7 @@ __all__ = [
     "no_grad",
     "optim",
     "permute",
+    "profile",
     "record",
     "record_joint",
     "relu",

@@ -11,13 +11,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Watch:
-    """An observer of every operation: the base class of `detect_anomaly`."""
+    """An observer of every operation: the base class of `detect_anomaly` and `profile`."""
 
     def forward(self, node: Any, values: Sequence[Any]) -> None:
         """Called after an operation was recorded."""
 
     def backward(self, node: Any, d_outputs: Sequence[Any], d_inputs: Sequence[Any]) -> None:
         """Called after the derivative of an operation was computed."""
+
+    def off_tape(self, name: str) -> None:
+        """Called after work that the tape does not record, such as an optimiser's step."""
 
 
 class _Mode(threading.local):

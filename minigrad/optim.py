@@ -11,6 +11,7 @@ from typing import Any
 from .backend import Array, array_module, place
 from .gpu import optim as on_gpu
 from .gpu.kernels import takes
+from .modes import mode
 from .tensor import Tensor
 from .threads import Rows, by_rows
 
@@ -81,6 +82,11 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        self._step()
+        if mode.watch is not None:
+            mode.watch.off_tape(f"{type(self).__name__}.step")
+
+    def _step(self) -> None:
         for i, p in enumerate(self.params):
             if p.grad is None:
                 continue
@@ -161,11 +167,11 @@ class SGD(Optimizer):
         self.momentum = momentum
         super().__init__(params, lr, weight_decay)
 
-    def step(self) -> None:
+    def _step(self) -> None:
         params = [p for p in self.params if p.grad is not None]
         arrays = [p.data for p in params] + [p.grad for p in params]
         if self.momentum or self.weight_decay or not params or not takes(*arrays):
-            return super().step()
+            return super()._step()
         self.steps = [
             n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)
         ]
@@ -231,8 +237,13 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     grads = [p.grad for p in _unique(params) if p.grad is not None]
     if not grads:
         return 0.0
-    if takes(*grads):
-        return on_gpu.clip_grad_norm_(grads, max_norm)
+    norm = (on_gpu.clip_grad_norm_ if takes(*grads) else _clip)(grads, max_norm)
+    if mode.watch is not None:
+        mode.watch.off_tape("clip_grad_norm_")
+    return norm
+
+
+def _clip(grads: list[Array], max_norm: float) -> Array:
     xp = array_module(grads[0])
     # As a dot product, BLAS sums the squares on all cores, without an array of squares.
     norm = xp.sqrt(sum(xp.vdot(g, g) for g in grads))
