@@ -202,6 +202,7 @@ def build_model(settings: Settings, ntoken: int) -> RNNModel:
         bound = settings.init_range
         for parameter in model.parameters():
             parameter.data[...] = uniform(-bound, bound, parameter.shape)
+            parameter.mark_changed()
     return model
 
 

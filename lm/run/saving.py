@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import Every
-from ..checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..checkpoint import Checkpoint, is_checkpoint, load_checkpoint, save_checkpoint
 from ..console import UserError, warn
 from ..files import same_file, try_to_write
 from ..settings import FREE, resolved
@@ -164,6 +164,10 @@ def _must_be_writable(path: Path) -> None:
         raise UserError(f"{path} is a folder; name a file to save the model in")
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"{path} is not a file; name one to save the model in")
+    # A damaged checkpoint may be replaced, if its name says that it is one.
+    filled = os.path.exists(path) and os.path.getsize(path) > 0
+    if filled and path.suffix != ".safetensors" and not is_checkpoint(path):
+        raise UserError(f"{path} exists and is not a checkpoint; give --save another file")
     if not os.path.isdir(folder):
         leads = f", where {path} leads to," if link else ""
         raise UserError(f"no folder {folder}{leads} to save the model in; create it first")

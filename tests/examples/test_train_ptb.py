@@ -183,6 +183,18 @@ def test_metrics_damage_no_other_file(
             assert call("train_ptb", *options).status == 0
 
 
+def test_save_overwrites_no_file_that_is_not_a_checkpoint(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("a year of notes")
+    assert "is not a checkpoint" in call("train_ptb", *train_options, "--save", str(notes)).error()
+    assert notes.read_text() == "a year of notes"
+    notes.write_text("")  # as a shell or mktemp leaves it
+    assert call("train_ptb", *train_options, "--save", str(notes), "--epochs=1").status == 0
+    assert call("train_ptb", *train_options, "--save", str(notes), "--epochs=1").status == 0
+
+
 def test_save_does_not_write_over_the_text(
     call: Call, train_options: list[str], corpus: Path, tmp_path: Path
 ) -> None:
