@@ -1,0 +1,79 @@
+"""Numbers in the pages are those of the results, whose commands still work."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import runpy
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.results import write_result
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = sorted((ROOT / "docs" / "results").glob("*.json"))
+numbers = runpy.run_path(str(ROOT / "docs" / "numbers.py"))
+
+
+@pytest.mark.parametrize("page", numbers["pages"](), ids=lambda page: page.name)
+def test_a_page_has_the_numbers_of_the_results(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert numbers["updated"](text, ROOT / "docs" / "results") == text, "run docs/numbers.py"
+
+
+def test_a_number_follows_its_result(tmp_path: Path) -> None:
+    found = {"lstm": {"test_ppl": 115.678, "share": 0.614}, "words": 929589}
+    (tmp_path / "ptb.json").write_text(json.dumps({"numbers": found}))
+    page = (
+        "about 117.6 <!-- ptb.lstm.test_ppl:.1f --> (or 9 % <!-- none -->), "
+        "| 5% <!-- ptb.lstm.share:.1%--> | 1 <!-- ptb.words:, --> |"
+    )
+    assert numbers["updated"](page, tmp_path) == (
+        "about 115.7 <!-- ptb.lstm.test_ppl:.1f --> (or 9 % <!-- none -->), "
+        "| 5% <!-- ptb.lstm.share:.1%--> | 929,589 <!-- ptb.words:, --> |"
+    )
+
+
+@pytest.mark.parametrize("source", ["ptb.lstm", "ptb.lstm.x", "other.lstm"])
+def test_a_source_that_does_not_exist(source: str, tmp_path: Path) -> None:
+    (tmp_path / "ptb.json").write_text(json.dumps({"numbers": {"gru": {}}}))
+    with pytest.raises(ValueError, match=f"no number {source}"):
+        numbers["updated"](f"1 <!-- {source}:.1f -->", tmp_path)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_a_result_says_where_it_comes_from(path: Path) -> None:
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert {"command", "settings", "seeds", "date", "seconds", "machine", "blas", "versions",
+            "commit", "numbers"} <= set(result)  # fmt: skip
+    assert str(ROOT) not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_the_command_of_a_result_still_parses(path: Path) -> None:
+    python, program, *options = shlex.split(json.loads(path.read_text())["command"])
+    assert python == "python"
+    parser_of(program).parse(options)
+
+
+def parser_of(program: str) -> Any:
+    """The parser of an example, which may only call a command of lm."""
+    module = runpy.run_path(str(ROOT / program))
+    if "parser" in module:
+        return module["parser"]()
+    name = Path(program).stem
+    return importlib.import_module(f"lm.commands.{name.removesuffix('_ptb')}").parser()
+
+
+def test_a_result_that_is_written_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    command = ["python", "examples/train_ptb.py", "--data", "a folder"]
+    write_result(path, command, {"nhid": 200}, [1, 2], 12.34, {"loss": {"test": 4.75}})
+    result = json.loads(path.read_text())
+    assert shlex.split(result["command"]) == command
+    assert result["seconds"] == 12.3 and result["seeds"] == [1, 2]
+    assert numbers["look_up"](tmp_path, "x", "loss.test") == 4.75
+    assert result["machine"]["cores"] >= 1 and result["versions"]["numpy"]
