@@ -8,6 +8,7 @@ their outputs in the backward pass; on a CPU both run in the order of the comput
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,31 +76,27 @@ def train_epoch(model: Any, source: Any, lr: float, settings: Settings, clock: A
 
 
 def _listen(model: Any, clock: Any) -> list[Any]:
-    """Read the clock after each module, and when the gradient of its output is complete."""
+    """Read the clock after each module, and when the gradient of its output is complete.
 
-    def after(part: str, then: str) -> Any:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            clock.credit(f"forward {part}")
-            output = output[0] if isinstance(output, tuple) else output
-            output.register_hook(lambda grad: clock.credit(f"backward {then}"))
-
-        return hook
-
-    def dropped(module: Any, inputs: Any, output: Any) -> None:
-        clock.credit("forward dropout")
-        before = "decoder + loss" if model.rnn_done else "layers"
-        output.register_hook(lambda grad: clock.credit(f"backward {before}"))
-
-    def note(done: bool) -> Any:
-        def hook(*_: Any) -> None:
-            model.rnn_done = done
-
-        return hook
-
-    return [
-        model.encoder.register_forward_hook(after("embedding", "dropout")),
-        model.drop.register_forward_hook(dropped),
-        model.rnn.register_forward_hook(after("layers", "dropout")),
-        model.rnn.register_forward_hook(note(True)),
-        model.register_forward_pre_hook(note(False)),
+    What is complete then is the backward pass of the module that follows.
+    """
+    drops = model.drop.p > 0  # otherwise it returns its input: one tensor, whose hook runs twice
+    hooks = [
+        _hook(model.encoder, clock, "embedding", ["dropout" if drops else "layers"]),
+        _hook(model.rnn, clock, "layers", ["dropout" if drops else "decoder + loss"]),
     ]
+    if drops:
+        hooks.append(_hook(model.drop, clock, "dropout", ["layers", "decoder + loss"]))
+    return hooks
+
+
+def _hook(module: Any, clock: Any, part: str, following: Sequence[str]) -> Any:
+    """`following` are the parts that use the module's output, one for each of its calls."""
+    follows = itertools.cycle(following)
+
+    def hook(_: Any, inputs: Any, output: Any) -> None:
+        clock.credit(f"forward {part}")
+        output, name = output[0] if isinstance(output, tuple) else output, next(follows)
+        output.register_hook(lambda grad: clock.credit(f"backward {name}"))
+
+    return module.register_forward_hook(hook)

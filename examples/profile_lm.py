@@ -1,7 +1,7 @@
 """Measure where the time of a training run goes, and draw it.
 
 python examples/profile_lm.py --out profile
-python examples/profile_lm.py --data builtin --model GRU --against torch
+python examples/profile_lm.py --model GRU --against torch --out profile
 
 It trains for an epoch, validates, saves and tests, with the functions that training uses, and
 writes into the folder --out:
@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     line_profiler = need("line_profiler", "it with: pip install '.[profile]'")
     if args.against:
         need("torch", "PyTorch with: pip install torch")
+        if settings.data == "builtin":
+            raise UserError("--against torch reads files; name another text with --data")
     out = folder(args.out)
     mg.use("numpy")
     mg.keep_freed_memory()
@@ -287,12 +289,8 @@ def measure_torch(settings: Settings, limit: int | None) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
     import torch_parts
 
-    files = corpus_files(settings.data)
-    if len(files) < 3:
-        raise UserError("--against torch needs a text in files; name their folder with --data")
-    clock = Clock()
-    with clock:
-        torch_parts.run(files, settings, limit, clock)
+    with Clock() as clock:
+        torch_parts.run(corpus_files(settings.data), settings, limit, clock)
     names = [name for name in flow.components(settings.nlayers) if " layer " not in name]
     return {
         "version": torch_parts.torch.__version__,

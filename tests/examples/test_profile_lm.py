@@ -138,15 +138,37 @@ def test_a_missing_line_profiler_is_one_line(
     assert err.count("\n") == 1 and "pip install '.[profile]'" in err
 
 
-def test_pytorch_is_measured_by_the_same_components(profile_lm: ModuleType, corpus: Path) -> None:
+@pytest.mark.parametrize("dropout", ["0", "0.5"])
+def test_pytorch_is_measured_by_the_same_components(
+    profile_lm: ModuleType, corpus: Path, dropout: str
+) -> None:
     pytest.importorskip("torch")
-    args = profile_lm.parser().parse(["--data", str(corpus), *SMALL])
-    result = profile_lm.measure_torch(profile_lm.choose(vars(args)), 6)
-    components = result["components"]
+    options = ["--data", str(corpus), *SMALL, "--dropout", dropout]
+    settings = profile_lm.choose(vars(profile_lm.parser().parse(options)))
+    theirs = profile_lm.measure_torch(settings, 6)
+    components = theirs["components"]
     assert sum(c["share"] for c in components.values()) == pytest.approx(100, abs=1)
-    for name, often in {"layers": 6, "dropout": 12, "embedding": 6, "decoder + loss": 6}.items():
+    dropped = 12 if dropout != "0" else 0
+    calls = {"layers": 6, "dropout": dropped, "embedding": 6, "decoder + loss": 6}
+    for name, often in calls.items():
         assert components[f"forward {name}"]["calls"] == often
         assert components[f"backward {name}"]["calls"] == often
+    assert components["backward layers"]["seconds"] > 0
+    rows = profile_lm.table({**profile_lm.measure(settings, 6), "torch": theirs}).splitlines()
+    assert rows[0].split() == ["component", "seconds", "%", "PyTorch", "%"]
+    both = [row.split()[0] for row in rows if len(row.split()) >= 5]
+    assert {"get_batch", "forward", "backward", "update", "test", "whole"} <= set(both)
+
+
+def test_pytorch_needs_a_text_in_files(
+    profile_lm: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("line_profiler")
+    options = ["--data", "builtin", "--against", "torch", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit), one_line_errors():
+        profile_lm.main(options)
+    assert "--data" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.fixture(autouse=True)
