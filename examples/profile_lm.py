@@ -261,7 +261,9 @@ def measure(settings: Settings, limit: int | None) -> dict[str, Any]:
         "components": clock.components(flow.components(settings.nlayers)),
         **{name: finite(value) for name, value in done.items()},
         "settings": settings.as_dict(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {"processor": processor(), "cores": os.cpu_count(),
+                    "threads": mg.get_num_threads(),
+                    "system": platform.system()},
         "versions": {"minigrad": mg.__version__, "python": platform.python_version(),
                      "numpy": np.__version__},
     }  # fmt: skip

@@ -108,6 +108,7 @@ def test_lines_are_timed_in_the_order_of_the_functions(out: Path) -> None:
     assert places == sorted(places)
     assert "at most 6 batches" in text
     assert "loss.backward()" in text
+    assert "File: lm/steps.py" in text and str(EXAMPLE.parent) not in text
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 3.2, 50, 100])
