@@ -15,6 +15,9 @@ The lines are timed in a second, shorter run, because that slows them down. In t
 is read where a component ends, so the components add up to the time of the whole run. What reading
 it costs is measured too (`overhead_seconds`). To check that, compare `epoch_seconds` with the time
 that `python examples/train_ptb.py --epochs 1` reports for the same epoch.
+
+Threads that wait for each other take much longer if other programs need the cores: with
+OMP_NUM_THREADS=1 in the environment, both libraries use one.
 """
 
 from __future__ import annotations
