@@ -1,0 +1,371 @@
+"""Measure where the time of a training run goes, and draw it.
+
+python examples/profile_lm.py --out profile
+python examples/profile_lm.py --model GRU --against torch --out profile
+
+It trains for an epoch, validates, saves and tests, with the functions that training uses, and
+writes into the folder --out:
+
+    profile.json   seconds and share of each component, settings, machine, versions
+    flow.svg       the components as a picture, coloured by share
+    flow.mmd       the same for Mermaid, which code hosts draw
+    profile.txt    the time of each line of the main functions (line_profiler)
+
+The lines are timed in a second, shorter run, because that slows them down. In the first run a clock
+is read where a component ends, so the components add up to the time of the whole run. What reading
+it costs is measured too (`overhead_seconds`). To check that, compare `epoch_seconds` with the time
+that `python examples/train_ptb.py --epochs 1` reports for the same epoch.
+
+Threads that wait for each other take much longer if other programs need the cores: with
+OMP_NUM_THREADS=1 in the environment, both libraries use one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import io
+import json
+import math
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # Ctrl-C prints one line also during the slow imports
+    from lm.console import leave_at_signals
+
+    leave_at_signals()
+
+import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wait
+
+# isort: split
+import numpy as np
+
+from lm import flow, steps
+from lm.arguments import Parser, at_least_one
+from lm.batches import batchify, columns, count_batches, get_batch
+from lm.checkpoint import save_checkpoint
+from lm.console import UserError, run_command, show
+from lm.datasets import corpus_files, load_corpus
+from lm.model import as_tuple
+from lm.run.state import RunState
+from lm.settings import EVAL_BATCH_SIZE, Settings, build_model, choose, rules
+from lm.steps import evaluate, repackage_hidden, train_step
+from minigrad.graph import operation
+from minigrad.modes import Watch, mode
+
+LINE_BATCHES = 100  # of each split in the run whose lines are timed
+OPTIONS = ("data", "model", "emsize", "nhid", "nlayers", "dropout", "tied", "batch-size", "bptt",
+           "seed")  # fmt: skip
+PARTS = {"embedding": "embedding", "mul": "dropout", "linear_cross_entropy": "decoder + loss"}
+Timed = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse(argv)
+    settings = choose(vars(args))
+    line_profiler = need("line_profiler", "it with: pip install '.[profile]'")
+    if args.against:
+        need("torch", "PyTorch with: pip install torch")
+        if settings.data == "builtin":
+            raise UserError("--against torch reads files; name another text with --data")
+    out = folder(args.out)
+    mg.use("numpy")
+    mg.keep_freed_memory()
+
+    with np.errstate(all="ignore"):  # of a run that diverges, only the time counts
+        result = measure(settings, args.batches)
+        if args.against:
+            result["torch"] = measure_torch(settings, args.batches)
+        lines = time_lines(line_profiler, settings, min(args.batches or math.inf, LINE_BATCHES))
+    shares = {name: c["share"] for name, c in result["components"].items()}
+    write(out / "profile.json", json.dumps(result, indent=2) + "\n")
+    write(out / "flow.svg", flow.svg(shares))
+    write(out / "flow.mmd", flow.mermaid(shares))
+    write(out / "profile.txt", lines)
+    show(table(result), f"written to {out}: profile.json, flow.svg, flow.mmd, profile.txt")
+
+
+def need(module: str, install: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(f"{module} is not installed; install {install}") from None
+
+
+def folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't create the folder {path}: {error.strerror}; name another") from None
+    return path
+
+
+def write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't write to {path}: {error.strerror}") from None
+
+
+# -------------------------------------------------------------------- the run
+
+
+def run(settings: Settings, limit: int | None, timed: Timed, path: Path) -> dict[str, Any]:
+    """A whole run of at most `limit` batches of each split; returns its losses and batches.
+
+    `timed` is given each component's name and function, and returns what to call instead.
+    """
+    mg.manual_seed(settings.seed)
+    corpus = timed("read corpus", load_corpus)(settings.data, None, settings.vocabulary)
+    cut = timed("batchify", columns)
+    rows = None if limit is None else limit * settings.bptt + 1
+    train = cut("train", corpus.train, settings.batch_size)[:rows]
+    valid = cut("valid", corpus.valid, EVAL_BATCH_SIZE)[:rows]
+    test = cut("test", corpus.test, EVAL_BATCH_SIZE)[:rows]
+    state = timed("build model", start)(settings, corpus.dictionary.idx2word)
+    validate, save = timed("validation", evaluate), timed("saving", save_state)
+    done: dict[str, Any] = {"train_losses": [], "valid_losses": [], "epoch_seconds": []}
+    for _ in range(settings.epochs):
+        started = time.perf_counter()
+        done["train_losses"].append(train_epoch(state, train, timed))
+        done["valid_losses"].append(validate(state.model, valid, settings.bptt))
+        done["epoch_seconds"].append(time.perf_counter() - started)
+        if not state.position.end_epoch(done["valid_losses"][-1]):
+            state.optimizer.lr /= settings.lr_decay
+        save(path, state)
+    done["test_loss"] = timed("test", evaluate)(state.model, test, settings.bptt)
+    splits = {"train": train, "valid": valid, "test": test}
+    done["batches"] = {split: count_batches(s, settings.bptt) for split, s in splits.items()}
+    return done
+
+
+def train_epoch(state: RunState, source: np.ndarray, timed: Timed) -> float:
+    """Train on every chunk, as lm/run/trainer.py does; returns the mean loss of the chunks."""
+    settings, optimizer = state.settings, state.optimizer
+    next_chunk = timed("get_batch", get_batch)
+    optimizer.zero_grad = timed("zero_grad", type(optimizer).zero_grad.__get__(optimizer))
+    state.model.train()
+    timed("init_hidden", state.reset_hidden)()
+    total, batches = 0.0, count_batches(source, settings.bptt)
+    for batch in range(batches):
+        data, target = next_chunk(source, batch * settings.bptt, settings.bptt)
+        loss, _, hidden = train_step(
+            state.model, optimizer, data, target, state.hidden, settings.clip
+        )
+        state.hidden = as_tuple(hidden)
+        total += loss.item()
+    return total / batches
+
+
+def start(settings: Settings, vocabulary: list[str]) -> RunState:
+    return RunState(build_model(settings, len(vocabulary)), settings, vocabulary)
+
+
+def save_state(path: Path, state: RunState) -> None:
+    save_checkpoint(path, state.checkpoint())
+
+
+# -------------------------------------------------------------------- the clock
+
+
+class Clock(Watch):
+    """Credits the time since the last event to the component that has just ended."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
+        self.overhead = 0.0
+        self._layer = 0  # of the last recurrent layer, forward or backward
+        self._inside = False
+
+    def __enter__(self) -> Clock:
+        self._previous, mode.watch = mode.watch, self
+        self._repackage = steps.repackage_hidden  # `train_step` calls it by this name
+        steps.repackage_hidden = self.timed("repackage_hidden", self._repackage)
+        self._started = self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.credit("other")
+        self.wall = time.perf_counter() - self._started
+        mode.watch, steps.repackage_hidden = self._previous, self._repackage
+
+    def credit(self, name: str, now: float | None = None) -> None:
+        now = now or time.perf_counter()
+        self.seconds[name] += now - self._since
+        self.calls[name] += 1
+        self._since = time.perf_counter()
+        self.seconds["other"] += self._since - now  # this method's own time
+        self.overhead += self._since - now
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with its time credited to `name`, and the time before it to "other"."""
+
+        @functools.wraps(function)
+        def measured(*args: Any) -> Any:
+            if self._inside:  # `repackage_hidden` calls itself
+                return function(*args)
+            self.credit("other")
+            self._inside = True
+            try:
+                return function(*args)
+            finally:
+                self._inside = False
+                self.credit(name)
+
+        return measured
+
+    def forward(self, node: Any, values: Sequence[Any]) -> None:
+        now, name = time.perf_counter(), operation(node)
+        if name == "through_time":
+            self._layer += 1
+        self.credit(self._component("forward", name), now)
+
+    def backward(self, node: Any, d_outputs: Sequence[Any], d_inputs: Sequence[Any]) -> None:
+        now, name = time.perf_counter(), operation(node)
+        self.credit(self._component("backward", name), now)
+        if name == "through_time":  # the last layer comes first
+            self._layer -= 1
+
+    def off_tape(self, name: str) -> None:
+        self.credit("clipping" if name == "clip_grad_norm_" else "update")
+
+    def _component(self, direction: str, name: str) -> str:
+        if name == "through_time":
+            return f"{direction} layer {self._layer}"
+        return f"{direction} {PARTS[name]}" if name in PARTS else "other"
+
+    def components(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        return {
+            name: {
+                "seconds": self.seconds[name],
+                "share": 100 * self.seconds[name] / self.wall,
+                "calls": self.calls[name],
+            }
+            for name in names
+        }
+
+
+def measure(settings: Settings, limit: int | None) -> dict[str, Any]:
+    """Run once with the clock: what profile.json holds."""
+    with tempfile.TemporaryDirectory() as scratch, Clock() as clock:
+        done = run(settings, limit, clock.timed, Path(scratch, "model.safetensors"))
+    return {
+        "wall_seconds": clock.wall,
+        "overhead_seconds": clock.overhead,
+        "components": clock.components(flow.components(settings.nlayers)),
+        **{name: finite(value) for name, value in done.items()},
+        "settings": settings.as_dict(),
+        "machine": {"processor": processor(), "cores": os.cpu_count(),
+                    "threads": mg.get_num_threads(),
+                    "system": platform.system()},
+        "versions": {"minigrad": mg.__version__, "python": platform.python_version(),
+                     "numpy": np.__version__},
+    }  # fmt: skip
+
+
+def finite(value: Any) -> Any:
+    """The value with None for numbers that JSON does not have."""
+    if isinstance(value, list):
+        return [finite(x) for x in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def processor() -> str:
+    """The processor's name, which Linux alone tells in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def measure_torch(settings: Settings, limit: int | None) -> dict[str, Any]:
+    """The same run in PyTorch, by the same components."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    import torch_parts
+
+    with Clock() as clock:
+        torch_parts.run(corpus_files(settings.data), settings, limit, clock)
+    names = [name for name in flow.components(settings.nlayers) if " layer " not in name]
+    return {
+        "version": torch_parts.torch.__version__,
+        "threads": torch_parts.torch.get_num_threads(),
+        "wall_seconds": clock.wall,
+        "components": clock.components([*names, *torch_parts.LAYERS]),
+    }
+
+
+# -------------------------------------------------------------------- lines
+
+
+def time_lines(line_profiler: Any, settings: Settings, batches: float) -> str:
+    """The line tables of the main functions, of a run of a few batches."""
+    functions = [batchify, repackage_hidden, get_batch, train_step, train_epoch,
+                 evaluate.__wrapped__, run]  # fmt: skip
+    profiler = line_profiler.LineProfiler(*functions)
+    with tempfile.TemporaryDirectory() as scratch, profiler:
+        run(settings, int(batches), lambda _, function: function, Path(scratch, "lines"))
+    stats, text = profiler.get_stats(), io.StringIO()
+    text.write(
+        f"The time of each line, in milliseconds, in a run of at most {batches} batches of each "
+        "split.\nTiming lines slows them down: the shares of the whole run are in profile.json.\n\n"
+    )
+    for function in functions:
+        for (file, line, name), timings in stats.timings.items():
+            if name.rpartition(".")[2] == function.__name__:
+                line_profiler.line_profiler.show_func(
+                    file, line, name, timings, stats.unit, output_unit=1e-3, stream=text
+                )
+    root = Path(__file__).resolve().parents[1]
+    return text.getvalue().replace(f"{root}{os.sep}", "")
+
+
+# -------------------------------------------------------------------- the table
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The components with their time and share, beside PyTorch's if it was measured."""
+    ours, theirs = result["components"], result.get("torch", {}).get("components")
+    rows = [(name, ours[name], (theirs or {}).get(name)) for name in ours]
+    if theirs:
+        for name in (name for name in theirs if name not in ours):  # all layers together
+            layers = [c for other, c in ours.items() if other.startswith(name.removesuffix("s"))]
+            both = {key: sum(c[key] for c in layers) for key in ("seconds", "share")}
+            rows.append((f"{name}, all", both, theirs[name]))
+    head = f"{'component':24} {'seconds':>9} {'%':>6}"
+    lines = [head + (f"   {'PyTorch':>9} {'%':>6}" if theirs else "")]
+    lines += [_line(name, a, b) for name, a, b in rows]
+    torch = {"seconds": result["torch"]["wall_seconds"], "share": 100} if theirs else None
+    lines.append(_line("whole run", {"seconds": result["wall_seconds"], "share": 100}, torch))
+    return "\n".join(lines)
+
+
+def _line(name: str, ours: Mapping[str, float], theirs: Mapping[str, float] | None) -> str:
+    line = f"{name:24} {ours['seconds']:9.3f} {ours['share']:6.2f}"
+    return line + (f"   {theirs['seconds']:9.3f} {theirs['share']:6.2f}" if theirs else "")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = Parser(description="Measure where the time of a training run goes, and draw it.")
+    p.add_settings({name: rules()[name] for name in OPTIONS}, Settings())
+    p.add_argument("--epochs", type=at_least_one, default=1, help="passes over the text")
+    p.add_argument("--out", type=Path, default=Path("profile"), metavar="DIR",
+                   help="folder to write to, created if missing")  # fmt: skip
+    p.add_argument("--against", choices=["torch"], help="also measure PyTorch's CPU build")
+    p.add_argument("--batches", type=at_least_one,
+                   help="of each split at most (default all)")  # fmt: skip
+    return p
+
+
+if __name__ == "__main__":
+    run_command(main)
