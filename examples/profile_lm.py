@@ -29,7 +29,6 @@ import io
 import json
 import math
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -55,6 +54,7 @@ from lm.checkpoint import save_checkpoint
 from lm.console import UserError, run_command, show
 from lm.datasets import corpus_files, load_corpus
 from lm.model import as_tuple
+from lm.results import origin
 from lm.run.state import RunState
 from lm.settings import EVAL_BATCH_SIZE, Settings, build_model, choose, rules
 from lm.steps import evaluate, repackage_hidden, train_step
@@ -264,12 +264,9 @@ def measure(settings: Settings, limit: int | None) -> dict[str, Any]:
         "components": clock.components(flow.components(settings.nlayers)),
         **{name: finite(value) for name, value in done.items()},
         "settings": settings.as_dict(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(),
-                    "threads": mg.get_num_threads(),
-                    "system": platform.system()},
-        "versions": {"minigrad": mg.__version__, "python": platform.python_version(),
-                     "numpy": np.__version__},
-    }  # fmt: skip
+        "threads": mg.get_num_threads(),
+        **origin(),
+    }
 
 
 def finite(value: Any) -> Any:
@@ -277,16 +274,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list):
         return [finite(x) for x in value]
     return value if not isinstance(value, float) or math.isfinite(value) else None
-
-
-def processor() -> str:
-    """The processor's name, which Linux alone tells in a file."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def measure_torch(settings: Settings, limit: int | None) -> dict[str, Any]:
