@@ -18,29 +18,27 @@ from .gpu import masks
 
 
 class _State(threading.local):
-    def seed(self, seed: int | None) -> None:
-        self.generator = np.random.default_rng(seed)
-        masks.set_state(int(self.generator.bit_generator.state["state"]["state"]))
+    generator: np.random.Generator | None = None  # made at first use: its import takes time
 
 
 _state = _State()
 
 
-def _here() -> _State:
-    """This thread's state, seeded at first use: importing numpy.random takes time."""
-    if not hasattr(_state, "generator"):
-        _state.seed(None)
-    return _state
+def manual_seed(seed: int | None) -> None:
+    """Seed all random numbers of the library in this thread: dropout, initial weights, samples.
 
-
-def manual_seed(seed: int) -> None:
-    """Seed all random numbers of the library in this thread: dropout, initial weights, samples."""
-    _state.seed(seed)
+    None takes a seed from the operating system, as an unseeded thread does at first use.
+    """
+    _state.generator = np.random.default_rng(seed)
+    masks.set_state(int(_state.generator.bit_generator.state["state"]["state"]))
 
 
 def generator() -> np.random.Generator:
     """This thread's generator. It runs on the host, also with the CuPy backend."""
-    return _here().generator
+    if _state.generator is None:
+        manual_seed(None)
+    assert _state.generator is not None
+    return _state.generator
 
 
 def get_state() -> dict[str, Any]:
