@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -44,9 +43,8 @@ def _train(args: argparse.Namespace) -> Iterator[None]:
         trainer.observers.append(Lines())
         yield
         for _ in range(args.epochs):
-            started = time.perf_counter()
             trainer.train_epoch()
-            trainer.end_epoch(started)
+            trainer.end_epoch()
             yield
         trainer.test()
         yield

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import os
 import platform
+import sys
 import time
 import zlib
 from collections.abc import Mapping
@@ -44,6 +46,16 @@ def versions(xp: Any = np) -> dict[str, str]:
         "python": platform.python_version(),
     }
     return found if xp is np else {**found, "cupy": vars(xp).get("__version__", "unknown")}
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has had at once, in bytes; None where it can't be known."""
+    try:
+        resource = importlib.import_module("resource")  # not on Windows
+    except ImportError:
+        return None
+    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 class MetricsFile(Observer):
@@ -147,9 +159,16 @@ class MetricsFile(Observer):
         )
 
     def epoch_end(self, end: EpochEnd) -> None:
-        loss = end.valid_loss
-        ppl = perplexity(loss)
-        self.write(epoch=end.epoch, valid_loss=loss, valid_perplexity=ppl, seconds=end.seconds)
+        self.write(
+            epoch=end.epoch,
+            valid_loss=end.valid_loss,
+            valid_perplexity=perplexity(end.valid_loss),
+            seconds=end.seconds,
+            train_seconds=end.train_seconds,
+            cpu_seconds=end.cpu_seconds,
+            tokens_per_second=end.words / end.train_seconds if end.train_seconds else None,
+            peak_memory=peak_memory(),
+        )
 
     def end(self, test_loss: float) -> None:
         self.write(test_loss=test_loss, test_perplexity=perplexity(test_loss))

@@ -23,11 +23,14 @@ class Report:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """The end of an epoch; the time includes validation."""
+    """The end of an epoch."""
 
     epoch: int
-    seconds: float
+    seconds: float  # including validation
     valid_loss: float
+    train_seconds: float = 0.0  # without validation
+    cpu_seconds: float = 0.0  # of training, on all cores
+    words: int = 0  # trained on
 
 
 class Observer:

@@ -13,6 +13,8 @@ class Position:
     batch: int = 0  # batches done in this epoch
     valid_loss: float | None = None  # after the previous epoch
     best_loss: float | None = None  # the lowest so far
+    train_seconds: float = 0.0  # spent on this epoch's batches, also before a resumed run's stop
+    cpu_seconds: float = 0.0  # the same on all cores, without what other programs took
 
     def place(self, batches: int) -> str:
         """The position in words, for epochs of so many batches."""
@@ -25,6 +27,7 @@ class Position:
         """Move to the start of the next epoch; whether this validation loss is the lowest."""
         improved = self.best_loss is None or loss < self.best_loss
         self.epoch, self.batch, self.valid_loss = self.epoch + 1, 0, loss
+        self.train_seconds = self.cpu_seconds = 0.0
         if improved:
             self.best_loss = loss
         return improved

@@ -96,10 +96,9 @@ class Trainer:
             self.saver.begin()
             try:
                 while self.unfinished and not self.stop.requested:
-                    started = time.perf_counter()
                     self.train_epoch()
                     if not self.stop.requested:
-                        self.end_epoch(started)
+                        self.end_epoch()
             except BrokenPipeError:  # nobody reads the lines any more: save the state
                 self.saver.latest(self.checkpoint())
                 raise
@@ -118,6 +117,7 @@ class Trainer:
         if position.batch == 0:
             state.reset_hidden()
         state.losses.restart_clock()
+        wall, cpu = time.perf_counter(), time.process_time()
         while position.batch < self.batches and not self.stop.requested:
             words = self._step()
             for observer in self.observers:
@@ -127,6 +127,9 @@ class Trainer:
             elif not self._has_reported and state.losses.seconds >= FIRST_REPORT:
                 self._report(early=True)
             self._note_stopping()
+            since, wall, cpu = (wall, cpu), time.perf_counter(), time.process_time()
+            position.train_seconds += wall - since[0]
+            position.cpu_seconds += cpu - since[1]
             if self.saver.due():
                 self.saver.latest(self.checkpoint())
 
@@ -147,12 +150,17 @@ class Trainer:
         position.batch += 1
         return target.size
 
-    def end_epoch(self, started: float) -> None:
+    def end_epoch(self) -> None:
         """Validate; lower the learning rate; save, and keep the model if it is the best."""
         state, settings, epoch = self.state, self.settings, self.state.position.epoch
+        trained, cpu = state.position.train_seconds, state.position.cpu_seconds
+        started = time.perf_counter()
         loss = self._evaluate("validating", self.valid_source)
+        seconds = trained + time.perf_counter() - started
+        words = (len(self.train_source) - 1) * settings.batch_size
+        end = EpochEnd(epoch, seconds, loss, trained, cpu, words)
         for observer in self.observers:
-            observer.epoch_end(EpochEnd(epoch, time.perf_counter() - started, loss))
+            observer.epoch_end(end)
         if not math.isfinite(loss):
             fault = f"the validation loss is {loss} after epoch {epoch}"
             raise self.divergence.error(fault, self.saver.last_good)

@@ -297,7 +297,7 @@ def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
     metrics.batch(1, 1, 1327, 700)
     metrics.report(report())
     assert len(path.read_text().splitlines()) == 1  # at once
-    metrics.epoch_end(EpochEnd(1, 131.5, 5.4415))
+    metrics.epoch_end(EpochEnd(1, 131.5, 5.4415, 120.5, 241.0, 929_580))
     metrics.end(4.7674)
     metrics.close()
     first, epoch, end = map(strictly, path.read_text().splitlines())
@@ -314,11 +314,15 @@ def test_metrics_are_a_json_object_a_line(tmp_path: Path) -> None:
         "tokens_per_second": 140_000 / 19.25,
         "seconds": 19.25,
     }
+    assert epoch.pop("peak_memory") > 10**7  # bytes
     assert epoch == {
         "epoch": 1,
         "valid_loss": 5.4415,
         "valid_perplexity": math.exp(5.4415),
         "seconds": 131.5,
+        "train_seconds": 120.5,
+        "cpu_seconds": 241.0,
+        "tokens_per_second": 929_580 / 120.5,
     }
     assert end == {"test_loss": 4.7674, "test_perplexity": math.exp(4.7674)}
 

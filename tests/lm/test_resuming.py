@@ -470,3 +470,18 @@ def test_the_place_of_the_best_model_may_be_a_string(make_trainer: Make, tmp_pat
     other = Trainer(trainer.model, Corpus.from_text(*["the cat sat\n" * 20] * 3), SETTINGS, path)
     assert other.best_path == Path(path)
     assert other.latest_path == tmp_path / "other.latest.safetensors"
+
+
+def test_the_time_of_an_epoch_includes_the_time_before_a_stop(
+    make_trainer: Make, watched: Watched
+) -> None:
+    trainer = make_trainer(epochs=2)
+    trainer.state.position.train_seconds = 1000.0
+    trainer.state.position.cpu_seconds = 2000.0
+    resumed = make_trainer(epochs=2)
+    resumed.resume(trainer.checkpoint())
+    watcher = watched(resumed)
+    resumed.fit()
+    first, second = watcher.epochs
+    assert first.seconds > first.train_seconds > 1000 and first.cpu_seconds > 2000
+    assert 0 < second.train_seconds < 1000 and second.words == first.words
