@@ -57,16 +57,18 @@ def evaluate(model: Any, source: torch.Tensor) -> float:
     return total / (len(source) - 1)
 
 
-def train(files: Sequence[Path], rnn_type: str, tied: bool, epochs: int) -> Iterator[None]:
-    """A whole run; yields after each part."""
-    torch.manual_seed(1111)
+def train(
+    files: Sequence[Path], rnn_type: str, tied: bool, epochs: int, seed: int = 1111
+) -> Iterator[dict[str, float]]:
+    """A whole run; yields what is known after reading the text, each epoch, and the test."""
+    torch.manual_seed(seed)
     corpus = Corpus(files)
     source = batchify(corpus.train, BATCH)
     valid, test = (batchify(split, EVAL_BATCH) for split in (corpus.valid, corpus.test))
     words, lr, best = len(corpus.word2idx), LR[rnn_type], math.inf
     model: Any = torch_model.RNNModel(rnn_type, words, SIZE, SIZE, LAYERS, DROPOUT, tied)
     saved = io.BytesIO()
-    yield
+    yield {"words": words, "parameters": sum(p.numel() for p in model.parameters())}
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         model.train()
@@ -88,8 +90,9 @@ def train(files: Sequence[Path], rnn_type: str, tied: bool, epochs: int) -> Iter
             torch.save(model.state_dict(), saved)
         else:
             lr /= 4.0
-        yield
+        yield {"epoch": epoch, "valid_ppl": math.exp(loss), "seconds": seconds}
     saved.seek(0)
     model.load_state_dict(torch.load(saved))
-    print(f"torch | test ppl {math.exp(evaluate(model, test)):.2f}")
-    yield
+    test_ppl = math.exp(evaluate(model, test))
+    print(f"torch | test ppl {test_ppl:.2f}")
+    yield {"test_ppl": test_ppl}
