@@ -11,7 +11,7 @@ from typing import Any
 from minigrad.backend import BACKENDS, current_backend
 from minigrad.cells import CELLS
 from minigrad.nn.recurrent import DROPOUT_KINDS
-from minigrad.random import uniform
+from minigrad.random import normal, uniform
 
 from .arguments import at_least_one, layers, positive, probability, size, whole
 from .checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from .corpus import VOCABULARIES
 from .model import RNNModel
 
 EVAL_BATCH_SIZE = 10
+INITS = ("uniform", "normal")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Settings:
     dropout: float = 0.2  # probability to drop
     dropout_kind: str = "standard"  # or variational: the same mask at every step of a chunk
     tied: bool = False  # one matrix for embedding and decoder
+    init: str = "uniform"  # or normal: N(0, 1/fan-in), the embedding N(0, 0.01²), biases 0
     init_range: float | None = None  # all weights uniform in ±this; None: as word_language_model
     lr: float | None = None  # None: the cell's own, `Cell.sgd_lr`
     lr_decay: float = 4.0  # divisor of the learning rate
@@ -78,6 +80,8 @@ def rules() -> dict[str, tuple[Any, str]]:
         "dropout": (probability, "probability to drop a unit"),
         "dropout-kind": (tuple(DROPOUT_KINDS), "variational: the same mask at every step"),
         "tied": (bool, "share one matrix between embedding and decoder"),
+        "init": (INITS, "distribution of the initial weights; normal: variance 1/fan-in, "
+                 "embedding 0.01², biases 0"),
         "init-range": (positive, "draw all weights uniform in ± this (default 0.1 for embedding "
                        "and decoder, 1/√nhid for the recurrent layers)"),
         "lr": (positive, f"initial learning rate (default {rates})"),
@@ -100,13 +104,24 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": 0.0, "init_range": 0.1, "bptt": 20, "lr": 20.0, "clip": 0.25, "lr_decay": 2.0,
         "decay_after": 4, "epochs": 13,
     },
+    # TensorFlow's ptb_word_lm, which is Zaremba's medium LSTM; the loss is summed over 35 steps.
+    "tensorflow-medium": {
+        "emsize": 650, "nhid": 650, "dropout": 0.5, "init_range": 0.05, "lr": 35.0, "clip": 5 / 35,
+        "lr_decay": 1.25, "decay_after": 6, "epochs": 39,
+    },
+    # "Deep Learning from Scratch 2" (Saito 2018), chapter 6: ch06/train_rnnlm.py. Its learning rate
+    # is constant.
+    "dlfs2-rnnlm": {
+        "emsize": 100, "nhid": 100, "nlayers": 1, "dropout": 0.0, "init": "normal", "lr": 20.0,
+        "clip": 0.25, "lr_decay": 1.0, "epochs": 4,
+    },
 }  # fmt: skip
 
 # Settings that may change when a run is resumed.
 FREE = ("data", "epochs", "backend")
 
 # Settings that older checkpoints lack, and the values that they imply.
-ADDED: dict[str, Any] = {"vocabulary": "train"}
+ADDED: dict[str, Any] = {"vocabulary": "train", "init": "uniform"}
 
 
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +198,8 @@ def choose(
             f"--tied shares one matrix, so --emsize {settings.emsize} and --nhid {settings.nhid} "
             "must be equal"
         )
+    if settings.init == "normal" and settings.init_range is not None:
+        raise UserError("--init-range is for uniform weights; leave it or --init normal out")
     return settings
 
 
@@ -203,7 +220,20 @@ def build_model(settings: Settings, ntoken: int) -> RNNModel:
         for parameter in model.parameters():
             parameter.data[...] = uniform(-bound, bound, parameter.shape)
             parameter.mark_changed()
+    if settings.init == "normal":
+        _draw_normal(model)
     return model
+
+
+def _draw_normal(model: RNNModel) -> None:
+    """Weights (out, in) from N(0, 1/in), the embedding from N(0, 0.01²), and biases of zero."""
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            parameter.data[...] = 0.0
+        else:
+            deviation = 0.01 if name.startswith("encoder.") else parameter.shape[1] ** -0.5
+            parameter.data[...] = deviation * normal(parameter.shape)
+        parameter.mark_changed()
 
 
 def trained_model(checkpoint: Checkpoint) -> tuple[Settings, RNNModel]:

@@ -85,7 +85,7 @@ def test_any_corpus(tmp_path: Path, number: int) -> None:
 
 OPTIONS = ["--vocabulary", "--model", "--emsize", "--nhid", "--nlayers", "--dropout",
            "--dropout-kind", "--tied",
-           "--init-range", "--lr", "--lr-decay", "--decay-after", "--clip", "--epochs",
+           "--init", "--init-range", "--lr", "--lr-decay", "--decay-after", "--clip", "--epochs",
            "--batch-size", "--bptt", "--seed", "--backend", "--preset", "--log-interval", "--save",
            "--save-every", "--resume", "--metrics", "--dry-run", "--detect-anomaly", "--data",
            "--help", "-h", "--", "--batch_size", "--no-such", "stray", "--dat"]  # fmt: skip

@@ -89,6 +89,23 @@ def test_the_preset_is_zarembas_small_lstm() -> None:
     assert (settings.decay_after, settings.lr_decay) == (4, 2.0)
 
 
+def test_the_preset_is_tensorflows_medium_lstm() -> None:
+    settings = choose({}, "tensorflow-medium")
+    assert (settings.nlayers, settings.nhid, settings.emsize, settings.bptt) == (2, 650, 650, 35)
+    assert (settings.dropout, settings.init_range, settings.epochs) == (0.5, 0.05, 39)
+    # Summed over 35 steps the learning rate 1 and clip 5; times 0.8 at every epoch after the sixth.
+    assert settings.first_lr / 35 == pytest.approx(1) and settings.clip * 35 == pytest.approx(5)
+    assert (settings.decay_after, 1 / settings.lr_decay) == (6, 0.8)
+
+
+def test_the_preset_is_the_books_rnnlm() -> None:
+    settings = choose({}, "dlfs2-rnnlm")
+    assert (settings.nlayers, settings.nhid, settings.emsize, settings.bptt) == (1, 100, 100, 35)
+    assert (settings.dropout, settings.init, settings.epochs, settings.lr_decay) == (
+        0.0, "normal", 4, 1.0,
+    )  # fmt: skip
+
+
 def test_presets_hold_settings_only() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
     assert all(preset.keys() <= names for preset in PRESETS.values())
@@ -151,6 +168,7 @@ def test_every_setting_has_a_rule_and_every_rule_a_setting() -> None:
     [
         Settings(),
         choose({}, "zaremba-small"),
+        choose({}, "dlfs2-rnnlm"),
         Settings(data="a", model="GRU", emsize=9, nhid=9, tied=True, lr=3, backend="cupy"),
     ],
 )
@@ -166,7 +184,8 @@ def test_what_a_run_stores_is_accepted(settings: Settings) -> None:
         ("dropout", 7), ("dropout", float("nan")), ("dropout", "0.2"), ("dropout_kind", "some"),
         ("model", "X"), ("model", None), ("model", ["LSTM"]), ("tied", 1), ("tied", "yes"),
         ("lr", 0), ("lr", -1.0), ("lr", float("inf")), ("lr", "fast"), ("lr_decay", 0),
-        ("init_range", 0), ("decay_after", 0), ("clip", None), ("epochs", 0), ("epochs", 1.5),
+        ("init_range", 0), ("init", "zeros"), ("decay_after", 0), ("clip", None), ("epochs", 0),
+        ("epochs", 1.5),
         ("batch_size", 0), ("bptt", -1), ("seed", -1), ("backend", "tpu"), ("data", 3),
         ("attention", True),
     ],
@@ -211,6 +230,22 @@ def test_the_kind_of_dropout_is_the_one_described(kind: str) -> None:
     features, _ = model.features(np.zeros((7, 3), int), model.init_hidden(3))
     dropped = features.data.reshape(7, 3, 6) == 0
     assert (dropped == dropped[0]).all() == (kind == "variational")
+
+
+def test_normal_weights_have_the_variance_of_their_inputs() -> None:
+    mg.manual_seed(0)
+    model = build_model(Settings(emsize=50, nhid=200, init="normal"), 3000)
+    deviations = {name: p.data.std() for name, p in model.named_parameters()}
+    assert deviations["encoder.weight"] == pytest.approx(0.01, rel=0.02)
+    assert deviations["rnn.weight_ih_l0"] == pytest.approx(50**-0.5, rel=0.02)
+    assert deviations["rnn.weight_hh_l0"] == pytest.approx(200**-0.5, rel=0.02)
+    assert deviations["decoder.weight"] == pytest.approx(200**-0.5, rel=0.02)
+    assert deviations["decoder.bias"] == deviations["rnn.bias_hh_l1"] == 0
+
+
+def test_normal_weights_have_no_range() -> None:
+    with pytest.raises(UserError, match="--init-range is for uniform weights"):
+        choose({"init": "normal", "init_range": 0.1})
 
 
 def test_init_range_draws_every_weight() -> None:
