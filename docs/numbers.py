@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBER = re.compile(
-    r"(?P<text>[^\s|(]+) <!-- (?P<file>[\w-]+)\.(?P<path>[\w.,/ -]+):(?P<spec>\S*) -->"
+    r"(?P<text>[^\s|(]+) <!-- (?P<file>[\w-]+)\.(?P<path>[\w.,/+ -]+):(?P<spec>\S*) -->"
 )
 
 

@@ -26,7 +26,6 @@ import argparse
 import functools
 import importlib
 import io
-import json
 import math
 import os
 import sys
@@ -54,7 +53,7 @@ from lm.checkpoint import save_checkpoint
 from lm.console import UserError, run_command, show
 from lm.datasets import corpus_files, load_corpus
 from lm.model import as_tuple
-from lm.results import origin
+from lm.results import this_command, write_result
 from lm.run.state import RunState
 from lm.settings import EVAL_BATCH_SIZE, Settings, build_model, choose, rules
 from lm.steps import evaluate, repackage_hidden, train_step
@@ -80,13 +79,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     mg.use("numpy")
     mg.keep_freed_memory()
 
+    started = time.perf_counter()
     with np.errstate(all="ignore"):  # of a run that diverges, only the time counts
         result = measure(settings, args.batches)
         if args.against:
             result["torch"] = measure_torch(settings, args.batches)
         lines = time_lines(line_profiler, settings, min(args.batches or math.inf, LINE_BATCHES))
     shares = {name: c["share"] for name, c in result["components"].items()}
-    write(out / "profile.json", json.dumps(result, indent=2) + "\n")
+    used = {**settings.as_dict(), "batches": args.batches, "threads": mg.get_num_threads()}
+    seconds = time.perf_counter() - started
+    write_result(out / "profile.json", this_command(), used, [settings.seed], seconds, result)
     write(out / "flow.svg", flow.svg(shares))
     write(out / "flow.mmd", flow.mermaid(shares))
     write(out / "profile.txt", lines)
@@ -255,7 +257,7 @@ class Clock(Watch):
 
 
 def measure(settings: Settings, limit: int | None) -> dict[str, Any]:
-    """Run once with the clock: what profile.json holds."""
+    """Run once with the clock: the numbers of profile.json."""
     with tempfile.TemporaryDirectory() as scratch, Clock() as clock:
         done = run(settings, limit, clock.timed, Path(scratch, "model.safetensors"))
     return {
@@ -263,9 +265,6 @@ def measure(settings: Settings, limit: int | None) -> dict[str, Any]:
         "overhead_seconds": clock.overhead,
         "components": clock.components(flow.components(settings.nlayers)),
         **{name: finite(value) for name, value in done.items()},
-        "settings": settings.as_dict(),
-        "threads": mg.get_num_threads(),
-        **origin(),
     }
 
 

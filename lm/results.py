@@ -21,6 +21,8 @@ import numpy as np
 
 import minigrad
 
+from .console import UserError
+
 
 def write_result(
     path: str | os.PathLike[str],
@@ -34,6 +36,8 @@ def write_result(
 
     command   the words that a person types to repeat it, such as ["python", "examples/x.py"]
     seconds   how long it took
+
+    Raises UserError if the file can't be written.
     """
     result = {
         "command": shlex.join(command),
@@ -44,7 +48,10 @@ def write_result(
         **origin(),
         "numbers": dict(numbers),
     }
-    Path(path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    try:
+        Path(path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't write the results to {path}: {error.strerror}") from error
 
 
 def origin() -> dict[str, Any]:
