@@ -22,6 +22,7 @@ import numpy as np
 import minigrad
 
 from .console import UserError
+from .files import replace_file
 
 
 def write_result(
@@ -49,7 +50,7 @@ def write_result(
         "numbers": dict(numbers),
     }
     try:
-        Path(path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        replace_file(path, (json.dumps(result, indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"can't write the results to {path}: {error.strerror}") from error
 
