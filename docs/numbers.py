@@ -4,7 +4,8 @@ python docs/numbers.py            # update README.md and the pages in docs/
 python docs/numbers.py --check    # change nothing; exit status 1 if a number differs
 
 A number names its source in a comment behind it: `61.4 <!-- profile.shares.forward:.1f -->` is
-`numbers["shares"]["forward"]` in docs/results/profile.json, formatted by `.1f`.
+`numbers["shares"]["forward"]` in docs/results/profile.json, formatted by `.1f`. The file may be in
+a folder: `cells/results.lstm.parameters`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBER = re.compile(
-    r"(?P<text>[^\s|(]+) <!-- (?P<file>[\w-]+)\.(?P<path>[\w.,/+ -]+):(?P<spec>\S*) -->"
+    r"(?P<text>[^\s|(]+) <!-- (?P<file>[\w/-]+)\.(?P<path>[\w.,/+ -]+):(?P<spec>\S*) -->"
 )
 
 

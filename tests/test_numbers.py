@@ -40,6 +40,14 @@ def test_a_number_follows_its_result(tmp_path: Path) -> None:
     )
 
 
+def test_a_result_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    result = {"numbers": {"gru_lr-7,5": {"test_ppl": {"mean": 120.04}}}}
+    (tmp_path / "cells" / "results.json").write_text(json.dumps(result))
+    page = "1 <!-- cells/results.gru_lr-7,5.test_ppl.mean:.1f -->"
+    assert numbers["updated"](page, tmp_path).startswith("120.0 <!--")
+
+
 @pytest.mark.parametrize("source", ["ptb.lstm", "ptb.lstm.x", "other.lstm"])
 def test_a_source_that_does_not_exist(source: str, tmp_path: Path) -> None:
     (tmp_path / "ptb.json").write_text(json.dumps({"numbers": {"gru": {}}}))

@@ -17,6 +17,14 @@ def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
     return next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
 
 
+class Diverged(UserError):
+    """Training gave values that are not finite; `fault` says which and where."""
+
+    def __init__(self, message: str, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 class DivergenceWatch:
     """Remembers the first `fault`, which ends the run at the next report or save.
 
@@ -44,10 +52,11 @@ class DivergenceWatch:
         if self.fault is not None:
             raise self.error(self.fault, last_good)
 
-    def error(self, fault: str, last_good: Path | None) -> UserError:
+    def error(self, fault: str, last_good: Path | None) -> Diverged:
         """The error that ends the run; `last_good` is a checkpoint to return to."""
         saved = f"the last good checkpoint is {last_good}" if last_good else "nothing was saved"
-        return UserError(f"{fault}; {saved}; start again with a lower --lr or --clip{self.hint}")
+        advice = f"start again with a lower --lr or --clip{self.hint}"
+        return Diverged(f"{fault}; {saved}; {advice}", fault)
 
 
 def where(batch: int, epoch: int, lr: float) -> str:

@@ -1,0 +1,149 @@
+"""The figures of a comparison of cells, drawn from the trials' results with matplotlib."""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from ..console import UserError
+from .table import Done
+from .trial import Trial
+
+# Okabe and Ito's colours, which colour-blind people can tell apart, and a shape for each cell.
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
+NAMES = {"nhid": "hidden units", "nlayers": "layers", "bptt": "steps per chunk (bptt)"}
+OPTIONS = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "lm",  # the same file every time
+}
+
+
+def need_matplotlib() -> Any:
+    """matplotlib, for files; UserError if it is not installed."""
+    try:
+        matplotlib = importlib.import_module("matplotlib")
+    except ImportError:
+        raise UserError(
+            "matplotlib is not installed; install it with: pip install '.[plot]'"
+        ) from None
+    matplotlib.use("svg")
+    return matplotlib
+
+
+def draw(
+    folder: Path,
+    results: Sequence[Done],
+    bases: Sequence[Trial],
+    grid: Mapping[str, Sequence[int]],
+) -> list[str]:
+    """Draw the trials into `folder`; returns the names of the files.
+
+    `bases` has a trial for each cell, around whose settings `grid` varies one at a time.
+    """
+    matplotlib = need_matplotlib()
+    well = [done for done in results if done.well]
+    with matplotlib.rc_context(OPTIONS):
+        figures = {"epochs.svg": _epochs(well, bases), "parameters.svg": _grid(well, bases, grid)}
+        for name, figure in figures.items():
+            try:
+                figure.savefig(folder / name, metadata={"Date": None})
+            except OSError as error:
+                raise UserError(f"can't write to {folder / name}: {error.strerror}") from None
+    return list(figures)
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], share: str | bool) -> Any:
+    figure = importlib.import_module("matplotlib.figure").Figure(size, layout="constrained")
+    return figure, figure.subplots(rows, columns, sharey=share, squeeze=False)
+
+
+def _of(results: Sequence[Done], base: Trial, **changed: int) -> list[Done]:
+    """The trials with the settings of `base` but for these, with any seed."""
+    wanted = {**base.as_dict(), **changed, "seed": None}
+    return [d for d in results if {**d.trial.as_dict(), "seed": None} == wanted]
+
+
+def _epochs(results: Sequence[Done], bases: Sequence[Trial]) -> Any:
+    figure, axes = _figure(1, 2, (9, 3.8), True)
+    by_epoch, by_time = axes[0]
+    for base, (colour, marker) in zip(bases, STYLES, strict=False):
+        for i, done in enumerate(_of(results, base)):
+            epochs = done.numbers["epochs"]
+            losses = [e["valid_ppl"] for e in epochs]
+            times = list(accumulate(e["cpu_seconds"] for e in epochs))
+            label = base.settings.model if i == 0 else None
+            style = {"color": colour, "marker": marker, "ms": 4, "lw": 1, "alpha": 0.8}
+            by_epoch.plot([e["epoch"] for e in epochs], losses, label=label, **style)
+            by_time.plot(times, losses, **style)
+    by_epoch.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
+    by_epoch.xaxis.get_major_locator().set_params(integer=True)
+    by_time.set(xlabel="training time (CPU seconds, all threads)")
+    by_time.set_xlim(left=0)
+    _plain_numbers(by_epoch)
+    by_epoch.legend()
+    figure.suptitle("Default sizes: one line per seed", fontsize=11)
+    return figure
+
+
+def _plain_numbers(axis: Any) -> None:
+    """A few plain numbers on a logarithmic axis, where powers of ten are too far apart."""
+    ticker = importlib.import_module("matplotlib.ticker")
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
+    axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.yaxis.set_minor_locator(ticker.NullLocator())
+
+
+ROWS: tuple[tuple[str, Callable[[Done], float]], ...] = (
+    ("validation perplexity", lambda d: float(d.numbers["best_valid_ppl"])),
+    ("test perplexity", lambda d: float(d.numbers["test_ppl"])),
+    ("CPU seconds per epoch", lambda d: d.seconds_per_epoch),
+)
+
+
+def _grid(
+    results: Sequence[Done], bases: Sequence[Trial], grid: Mapping[str, Sequence[int]]
+) -> Any:
+    figure, axes = _figure(len(ROWS), len(grid), (3.1 * len(grid), 7.6), "row")
+    for column, (parameter, values) in enumerate(grid.items()):
+        for row, (label, measure) in enumerate(ROWS):
+            axis = axes[row][column]
+            for i, base in enumerate(bases):
+                colour, marker = STYLES[i % len(STYLES)]
+                # Beside each other, or the dots of two cells would cover each other.
+                shift = 0.12 * (i - (len(bases) - 1) / 2)
+                means = []
+                for place, value in enumerate(values):
+                    both = {"emsize": value} if parameter == "nhid" else {}
+                    found = [measure(d) for d in _of(results, base, **{parameter: value}, **both)]
+                    if found:
+                        means.append((place + shift, statistics.mean(found)))
+                    x = [place + shift] * len(found)
+                    axis.scatter(x, found, s=22, color=colour, marker=marker, alpha=0.65, lw=0)
+                name = base.settings.model
+                axis.plot(*zip(*means, strict=True), color=colour, lw=1.2, label=name, marker="_")
+            axis.set_xticks(range(len(values)), [str(v) for v in values])
+            axis.set_xlim(-0.5, len(values) - 0.5)
+            if row == len(ROWS) - 1:
+                axis.set_ylim(bottom=0)
+                axis.set_xlabel(NAMES.get(parameter, parameter))
+            if column == 0:
+                axis.set_ylabel(label)
+    handles = [_handle(b.settings.model, *STYLES[i % len(STYLES)]) for i, b in enumerate(bases)]
+    axes[0][0].legend(handles=handles)
+    figure.suptitle("One parameter at a time: a dot per seed, and the mean", fontsize=11)
+    return figure
+
+
+def _handle(name: str, colour: str, marker: str) -> Any:
+    lines = importlib.import_module("matplotlib.lines")
+    return lines.Line2D([], [], color=colour, marker=marker, ms=5, lw=1.2, label=name)
