@@ -3,8 +3,8 @@
 python examples/reproduce_ptb.py --out docs/results/ptb --workers 2
 python examples/reproduce_ptb.py --out docs/results/ptb --only lstm lstm-tied
 
-Each run has a folder in --out; started again, the program goes on where it stopped. Besides the
-tables of a sweep it writes results.json, with the mean and spread of each model.
+Each run has a folder in --out; started again, the program goes on where it stopped. The tables are
+of all runs that are done, also of earlier starts.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ MODELS: dict[str, dict[str, Any]] = {
     "lstm-tied-40": {"tied": True, "epochs": 40},
     **PRESETS,
 }
-QUICK = {"data": "builtin", "emsize": 8, "nhid": 8, "nlayers": 1, "epochs": 1, "bptt": 70}
+QUICK = {"emsize": 8, "nhid": 8, "nlayers": 1, "epochs": 1, "bptt": 70}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
-    changed = QUICK if args.quick else {"data": args.data}
+    changed = {"data": args.data, **(QUICK if args.quick else {})}
     trials = {
         name: [Trial(Settings(**{**MODELS[name], **changed, "seed": seed})) for seed in args.seeds]
-        for name in args.only
+        for name in MODELS
     }
-    everything = [trial for group in trials.values() for trial in group]
+    wanted = [trial for name in args.only for trial in trials[name]]
     folder = args.out / "trials"
-    complete = sweep(everything, folder, args.workers, args.scheduler, watch_sweep())
-    if done := gather(everything, folder):
+    complete = sweep(wanted, folder, args.workers, args.scheduler, watch_sweep())
+    if done := gather([trial for group in trials.values() for trial in group], folder):
         found = summaries(done)
         named = {n: found[g[0].config] for n, g in trials.items() if g[0].config in found}
-        write_tables(args.out, done, this_command(), {"models": args.only}, extra=named)
+        write_tables(args.out, done, this_command(), {"models": list(MODELS)}, extra=named)
         show(f"written to {args.out}: results.csv, results.md, results.json")
     if not complete:
         show("not all runs are done; the same command continues")
@@ -64,7 +64,7 @@ def parser() -> Parser:
                    help="runs at a time, each with its share of the cores")  # fmt: skip
     p.add_argument("--scheduler", metavar="ADDRESS",
                    help="a Dask cluster, as tcp://host:8786, that sees the folders")  # fmt: skip
-    p.add_argument("--quick", action="store_true", help="tiny models and a short text, as a test")
+    p.add_argument("--quick", action="store_true", help="tiny models, as a test")
     return p
 
 
