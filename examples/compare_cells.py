@@ -5,7 +5,9 @@ python examples/compare_cells.py --out cells --quick
 
 First each cell tries three learning rates at the default settings, with the first seed; the one
 with the lowest validation perplexity is used from then on. Then one parameter at a time is varied
-around the defaults, with every seed and the same number of epochs. It writes into the folder --out:
+around the defaults, with every seed and the same number of epochs. Every trial trains with one
+thread, and its time is CPU time, so that a busy machine does not favour a cell. It writes into the
+folder --out:
 
     trials/         a folder per trial, with its settings, metrics, model and result
     results.csv     a row per trial and epoch
@@ -38,7 +40,7 @@ from lm.results import this_command
 from lm.settings import Settings
 from lm.sweep.figures import draw, need_matplotlib
 from lm.sweep.progress import watch_sweep
-from lm.sweep.run import sweep
+from lm.sweep.run import cores, sweep
 from lm.sweep.table import Done, gather, write_tables
 from lm.sweep.trial import Trial
 from minigrad.cells import CELLS
@@ -73,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     searches = {s.model: learning_rates(s, rates) for s in cells}
     first = [trial for trials in searches.values() for trial in trials]
-    run = trials_folder, args.workers, args.scheduler
-    if not sweep(first, *run, watch_sweep()):
+    where = trials_folder, args.workers, args.scheduler
+    if not sweep(first, *where, watch_sweep(), threads=1):
         return
     chosen, notes = {}, []
     for model, trials in searches.items():
@@ -83,11 +85,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         show(note)
     tuned = [dataclasses.replace(s, lr=chosen[s.model]) for s in cells]
     trials = [Trial(s) for start in tuned for s in around(start, grid, seeds)]
-    if not sweep(trials, *run, watch_sweep()):
+    if not sweep(trials, *where, watch_sweep(), threads=1):
         return
     results = gather([*first, *trials], trials_folder)
     rates_chosen = {"learning_rate": {model.lower(): lr for model, lr in chosen.items()}}
-    settings = {**base.as_dict(), "grid": {name: list(values) for name, values in grid.items()}}
+    settings = {
+        **base.as_dict(),
+        "threads": 1,
+        "grid": {name: list(values) for name, values in grid.items()},
+    }
     write_tables(out, results, this_command(), settings, notes, rates_chosen)
     drawn = draw(out, gather(trials, trials_folder), [Trial(s) for s in tuned], grid)
     show(f"written to {out}: results.csv, results.md, results.json, {', '.join(drawn)}")
@@ -155,8 +161,8 @@ def parser() -> argparse.ArgumentParser:
                    "1111 1112)")  # fmt: skip
     p.add_argument("--epochs", type=at_least_one,
                    help=f"of each trial (default {EPOCHS}; with --quick 2)")  # fmt: skip
-    p.add_argument("--workers", type=at_least_one, default=1,
-                   help="trials at a time on this machine, which share its cores")  # fmt: skip
+    p.add_argument("--workers", type=at_least_one, default=cores(),
+                   help="trials at a time on this machine (default its cores)")  # fmt: skip
     p.add_argument("--scheduler", metavar="ADDRESS",
                    help="of a Dask cluster that runs the trials instead, such as tcp://host:8786; "
                    "its workers must see the folder of the trials, and the text, under the same "

@@ -48,7 +48,8 @@ def draw(
 ) -> list[str]:
     """Draw the trials into `folder`; returns the names of the files.
 
-    `bases` has a trial for each cell, around whose settings `grid` varies one at a time.
+    The trials have trained with one thread each. `bases` has a trial for each cell, around whose
+    settings `grid` varies one at a time.
     """
     matplotlib = need_matplotlib()
     well = [done for done in results if done.well]
@@ -77,21 +78,20 @@ def _epochs(results: Sequence[Done], bases: Sequence[Trial]) -> Any:
     figure, axes = _figure(1, 2, (9, 3.8), True)
     by_epoch, by_time = axes[0]
     for base, (colour, marker) in zip(bases, STYLES, strict=False):
-        for i, done in enumerate(_of(results, base)):
+        for done in _of(results, base):
             epochs = done.numbers["epochs"]
             losses = [e["valid_ppl"] for e in epochs]
             times = list(accumulate(e["cpu_seconds"] for e in epochs))
-            label = base.settings.model if i == 0 else None
             style = {"color": colour, "marker": marker, "ms": 4, "lw": 1, "alpha": 0.8}
-            by_epoch.plot([e["epoch"] for e in epochs], losses, label=label, **style)
+            by_epoch.plot([e["epoch"] for e in epochs], losses, **style)
             by_time.plot(times, losses, **style)
     by_epoch.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
     by_epoch.xaxis.get_major_locator().set_params(integer=True)
-    by_time.set(xlabel="training time (CPU seconds, all threads)")
+    by_time.set(xlabel="training time (CPU seconds of one thread)")
     by_time.set_xlim(left=0)
     _plain_numbers(by_epoch)
-    by_epoch.legend()
-    figure.suptitle("Default sizes: one line per seed", fontsize=11)
+    _legend(figure, bases)
+    figure.suptitle("Default sizes: one line per seed", fontsize=11, x=0.01, ha="left")
     return figure
 
 
@@ -106,7 +106,7 @@ def _plain_numbers(axis: Any) -> None:
 ROWS: tuple[tuple[str, Callable[[Done], float]], ...] = (
     ("validation perplexity", lambda d: float(d.numbers["best_valid_ppl"])),
     ("test perplexity", lambda d: float(d.numbers["test_ppl"])),
-    ("CPU seconds per epoch", lambda d: d.seconds_per_epoch),
+    ("seconds per epoch\n(CPU, one thread)", lambda d: d.seconds_per_epoch),
 )
 
 
@@ -129,21 +129,27 @@ def _grid(
                         means.append((place + shift, statistics.mean(found)))
                     x = [place + shift] * len(found)
                     axis.scatter(x, found, s=22, color=colour, marker=marker, alpha=0.65, lw=0)
-                name = base.settings.model
-                axis.plot(*zip(*means, strict=True), color=colour, lw=1.2, label=name, marker="_")
+                if means:
+                    axis.plot(*zip(*means, strict=True), color=colour, lw=1.2, marker="_")
             axis.set_xticks(range(len(values)), [str(v) for v in values])
             axis.set_xlim(-0.5, len(values) - 0.5)
             if row == len(ROWS) - 1:
-                axis.set_ylim(bottom=0)
                 axis.set_xlabel(NAMES.get(parameter, parameter))
             if column == 0:
                 axis.set_ylabel(label)
-    handles = [_handle(b.settings.model, *STYLES[i % len(STYLES)]) for i, b in enumerate(bases)]
-    axes[0][0].legend(handles=handles)
-    figure.suptitle("One parameter at a time: a dot per seed, and the mean", fontsize=11)
+    axes[-1][0].set_ylim(bottom=0)  # of the whole row, when all is drawn
+    _legend(figure, bases)
+    figure.suptitle(
+        "One parameter at a time: a dot per seed, and the mean", fontsize=11, x=0.01, ha="left"
+    )
     return figure
 
 
-def _handle(name: str, colour: str, marker: str) -> Any:
+def _legend(figure: Any, bases: Sequence[Trial]) -> None:
+    """The cells, outside of the plots."""
     lines = importlib.import_module("matplotlib.lines")
-    return lines.Line2D([], [], color=colour, marker=marker, ms=5, lw=1.2, label=name)
+    handles = [
+        lines.Line2D([], [], color=colour, marker=marker, ms=5, lw=1.2, label=base.settings.model)
+        for base, (colour, marker) in zip(bases, STYLES, strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

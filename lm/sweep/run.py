@@ -24,6 +24,7 @@ from .progress import SweepProgress
 from .trial import STOP, Trial, result_of, settings_text, write_trial
 
 ATTEMPTS = 3
+PATIENCE = 10  # seconds to wait for a scheduler
 LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,13 +34,15 @@ def sweep(
     workers: int = 1,
     scheduler: str | None = None,
     progress: SweepProgress | None = None,
+    threads: int | None = None,
 ) -> bool:
     """Run the trials that are not done, `workers` at a time; whether all are done now.
 
     Each has a folder of its name in `folder`. With `scheduler`, the address of a Dask scheduler,
-    its workers run them; they must see `folder` under the same path. At Ctrl-C the running trials
-    save and stop, and False is returned. Raises UserError if a folder holds another trial, or the
-    cluster can't be reached.
+    its workers run them; they must see `folder` under the same path. BLAS has so many `threads` in
+    each trial, by default the cores divided by the workers, or what a Dask worker's environment
+    says. At Ctrl-C the running trials save and stop, and False is returned. Raises UserError if a
+    folder holds another trial, or the cluster can't be reached.
     """
     progress = progress or SweepProgress()
     folder = folder.resolve()
@@ -54,7 +57,8 @@ def sweep(
     todo = {t: p for t, p in paths.items() if result_of(p, t.as_dict()) is None}
     if not todo:
         return True
-    threads = max(1, _cores() // workers) if scheduler is None else None
+    if threads is None and scheduler is None:
+        threads = max(1, cores() // workers)
     with StopRequest() as stop, executor(workers, scheduler) as pool, contextlib.ExitStack() as end:
         end.callback(progress.close)
         progress.start(todo, len(paths))
@@ -163,7 +167,7 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         ) from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are ours to report
     try:
-        client = distributed.Client(scheduler, timeout=10, set_as_default=False)
+        client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"can't reach the scheduler {scheduler}: {reason}") from None
@@ -171,5 +175,6 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

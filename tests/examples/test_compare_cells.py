@@ -1,0 +1,77 @@
+"""The comparison of cells, on a tiny grid."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from lm.console import UserError
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "compare_cells.py"
+FILES = {"results.csv", "results.md", "results.json", "epochs.svg", "parameters.svg"}
+
+
+def compare(*options: str) -> None:
+    runpy.run_path(str(PROGRAM))["main"](options)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("matplotlib")
+    folder = tmp_path_factory.mktemp("compared") / "cells"
+    compare("--out", str(folder), "--quick", "--epochs", "1")
+    return folder
+
+
+def test_it_writes_tables_and_figures(out: Path) -> None:
+    assert {p.name for p in out.iterdir() if p.is_file()} == FILES
+    trials = [json.loads(p.read_text()) for p in out.glob("trials/*/result.json")]
+    # Two learning rates, and four settings with two seeds, one of which is among the first.
+    assert len(trials) == 2 * (2 + 4 * 2 - 1)
+    assert {t["numbers"]["status"] for t in trials} == {"done"}
+    with open(out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({(r["trial"], r["epoch"]) for r in rows}) == len(rows) == len(trials)
+    text = (out / "results.md").read_text()
+    assert "LSTM has learning rate" in text and "GRU has learning rate" in text
+
+    result = json.loads((out / "results.json").read_text())
+    rates = result["numbers"].pop("learning_rate")
+    assert set(rates) == {"lstm", "gru"}
+    assert sorted(c["test_ppl"]["n"] for c in result["numbers"].values()) == [1] * 2 + [2] * 8
+    for figure in ("epochs.svg", "parameters.svg"):
+        ElementTree.parse(out / figure)
+
+
+def test_a_second_start_trains_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [p for p in out.rglob("*") if p.is_file()]
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in files if "trials" in p.parts}
+    tables = {p: p.read_bytes() for p in files if p.suffix in (".csv", ".md", ".svg")}
+    capsys.readouterr()
+    compare("--out", str(out), "--quick", "--epochs", "1")
+    assert before == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in before}
+    assert tables == {p: p.read_bytes() for p in tables}
+    assert "starts" not in capsys.readouterr().out
+
+
+def test_a_missing_matplotlib_is_said_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match=r"pip install '\.\[plot\]'"):
+        compare("--out", str(tmp_path / "cells"), "--quick")
+    assert not (tmp_path / "cells").exists()
+
+
+def test_the_grid_is_around_the_defaults() -> None:
+    program: dict[str, Any] = runpy.run_path(str(PROGRAM))
+    settings = program["around"](program["Settings"](), program["GRID"], program["SEEDS"])
+    assert len(settings) == 7 * 3
+    assert all(s.emsize == s.nhid for s in settings)
