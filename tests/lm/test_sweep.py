@@ -267,6 +267,9 @@ def test_ctrl_c_saves_and_the_sweep_goes_on(
     assert (process.returncode, errors) == (0, "")
     assert out.splitlines()[-1] == "| stopped; the same command continues"
     assert not list(tmp_path.glob("*/result.json"))
+    for trial in trials:  # a test would only take time
+        metrics = read_metrics(tmp_path / trial.name / "metrics.jsonl")
+        assert not any("test_loss" in record for record in metrics)
     assert sweep(trials, tmp_path, 2)
     assert losses(trials, tmp_path) == undisturbed
 
