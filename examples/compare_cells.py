@@ -36,6 +36,7 @@ if __name__ == "__main__":  # Ctrl-C prints one line also during the slow import
 from lm import builtin
 from lm.arguments import Parser, at_least_one, whole
 from lm.console import UserError, run_command, show
+from lm.datasets import load_corpus
 from lm.results import this_command
 from lm.settings import Settings
 from lm.sweep.figures import draw, need_matplotlib
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         grid, rates, seeds = QUICK_GRID, RATES[:2], args.seeds or SEEDS[:2]
         data = args.data or str(quick_text(out / "text"))
         base = dataclasses.replace(base, data=data, epochs=args.epochs or 2, **QUICK)
+    load_corpus(base.data)  # if the text is missing, no trial should be recorded as failed
     cells = [dataclasses.replace(base, model=model, seed=seeds[0]) for model in args.cells]
 
     searches = {s.model: learning_rates(s, rates) for s in cells}

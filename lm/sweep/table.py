@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -134,9 +133,3 @@ def _mean(numbers: Mapping[str, Any]) -> str:
     mean, spread = numbers["mean"], numbers["spread"]
     digits = 2 if mean < 1000 else 0
     return f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
-
-
-def read_numbers(path: Path) -> dict[str, Any]:
-    """The numbers of a results.json."""
-    numbers: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["numbers"]
-    return numbers

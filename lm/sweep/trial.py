@@ -198,17 +198,29 @@ def locked(folder: Path, stop: StopRequest) -> Iterator[bool]:
 # -------------------------------------------------------------------- training
 
 
-class StopFile(Observer):
-    """Asks a run to stop when a file exists, which it looks for once a second."""
+class Stopped(Exception):
+    """The trial was asked to stop, and its latest state is saved."""
 
-    def __init__(self, path: Path, stop: StopRequest) -> None:
-        self.path, self.stop = path, stop
+
+class Stopping(Observer):
+    """Asks a run to stop when a file exists, which it looks for once a second.
+
+    The test of a model that is not finished, with which a run stops, is left out.
+    """
+
+    def __init__(self, path: Path, trainer: Trainer) -> None:
+        self.path, self.trainer = path, trainer
         self._looked = 0.0
 
     def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
         if time.monotonic() - self._looked >= 1:
             self._looked = time.monotonic()
-            self.stop.requested = self.stop.requested or self.path.exists()
+            stop = self.trainer.stop
+            stop.requested = stop.requested or self.path.exists()
+
+    def evaluating(self, doing: str, batch: int, batches: int, words: int) -> None:
+        if doing == "testing" and self.trainer.unfinished:
+            raise Stopped
 
 
 def run_trial(folder: Path, settings: Settings) -> None:
@@ -264,9 +276,12 @@ def _train(folder: Path, settings: Settings, stop: StopRequest, notes: list[str]
     kept = checkpoint.run.get("metrics") if checkpoint else None
     first = {**header(trainer.state), "batches": trainer.batches}
     lines = MetricsFile(metrics, kept, trainer.state.id, first)
-    trainer.observers += [lines, StopFile(folder.parent / STOP, stop)]
-    loss = trainer.fit()
-    return None if trainer.unfinished else loss
+    trainer.observers += [lines, Stopping(folder.parent / STOP, trainer)]
+    try:
+        return trainer.fit()
+    except Stopped:
+        trainer.saver.finish()
+        return None
 
 
 def _leftover(trainer: Trainer) -> Checkpoint | None:

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lm.commands import train
 from lm.console import UserError
-from lm.settings import Settings
+from lm.settings import Settings, choose
 from lm.sweep import figures, run
 from lm.sweep.run import launch, sweep
 from lm.sweep.table import gather, write_tables
@@ -111,6 +113,14 @@ def test_names_differ_where_settings_do() -> None:
         trial = Trial(Settings(**dict(zip(choices, values, strict=True))))
         assert names.setdefault(trial.name, trial.as_dict()) == trial.as_dict()
         assert trial.name.replace("_", "").replace("-", "").replace(".", "").isalnum()
+
+
+def test_the_command_of_a_trial_trains_the_same_model() -> None:
+    trial = Trial(Settings(model="GRU", tied=True, lr=7.5, dropout_kind="variational", seed=7))
+    python, program, *options = trial.command
+    assert (python, program) == ("python", "examples/train_ptb.py")
+    given = vars(train.parser().parse(options))
+    assert Trial(choose(given)).as_dict() == trial.as_dict()
 
 
 # -------------------------------------------------------------------- rows
@@ -257,6 +267,9 @@ def test_ctrl_c_saves_and_the_sweep_goes_on(
     assert (process.returncode, errors) == (0, "")
     assert out.splitlines()[-1] == "| stopped; the same command continues"
     assert not list(tmp_path.glob("*/result.json"))
+    for trial in trials:  # a test would only take time
+        metrics = read_metrics(tmp_path / trial.name / "metrics.jsonl")
+        assert not any("test_loss" in record for record in metrics)
     assert sweep(trials, tmp_path, 2)
     assert losses(trials, tmp_path) == undisturbed
 
@@ -309,6 +322,24 @@ def test_ctrl_c_on_dask(
     assert out.splitlines()[-1] == "| stopped; the same command continues"
     assert sweep(trials, tmp_path, scheduler=cluster.scheduler_address)
     assert losses(trials, tmp_path) == undisturbed
+
+
+def test_a_trial_that_dask_gives_up_is_a_row(tiny: Callable[..., Trial], tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    class Pool(Executor):
+        def submit(self, *_: Any) -> Any:
+            future: Future[None] = Future()
+            future.set_exception(distributed.KilledWorker("a trial", None, 3))
+            return future
+
+    trial = tiny()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "executor", lambda *_: contextlib.nullcontext(Pool()))
+        assert sweep([trial], tmp_path, scheduler="tcp://127.0.0.1:1")
+    numbers = result_of(tmp_path / trial.name, trial.as_dict())
+    assert numbers is not None
+    assert (numbers["status"], numbers["reason"]) == ("failed", "its worker was killed 3 times")
 
 
 # -------------------------------------------------------------------- what is missing
