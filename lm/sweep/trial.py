@@ -37,7 +37,7 @@ from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
 from ..run.stopping import StopRequest
 from ..run.trainer import Trainer
-from ..settings import Settings, build_model
+from ..settings import Settings, build_model, resolved
 from ..steps import perplexity
 
 SAVE_EVERY = Every(seconds=120.0)
@@ -110,7 +110,7 @@ def result_of(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
         path = folder / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            there = found["settings"]
+            there = resolved(found["settings"])  # also of an earlier version, with fewer
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -291,8 +291,8 @@ def _leftover(trainer: Trainer) -> Checkpoint | None:
     if not trainer.latest_path.exists():
         return None
     checkpoint = load_checkpoint(trainer.latest_path)
-    now = {n: v for n, v in trainer.settings.as_dict().items() if n != "backend"}
-    if now != {n: v for n, v in checkpoint.settings.items() if n != "backend"}:
+    now, then = trainer.settings.as_dict(), resolved(checkpoint.settings)
+    if any(now[name] != then.get(name) for name in now if name != "backend"):
         raise UserError(f"{trainer.latest_path} is of other settings")
     trainer.resume(checkpoint)
     return checkpoint
