@@ -110,7 +110,7 @@ def result_of(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
         path = folder / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            there = found["settings"]
+            there = resolved(found["settings"])  # also of an earlier version, with fewer
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,7 @@ import pytest
 
 from lm.commands import train
 from lm.console import UserError
-from lm.settings import Settings, choose
+from lm.settings import ADDED, Settings, choose
 from lm.sweep import figures, run
 from lm.sweep.run import launch, sweep
 from lm.sweep.table import gather, write_tables
@@ -154,6 +154,17 @@ def test_bad_trials_are_rows_and_the_others_finish(
         sweep([other], tmp_path / "trials")
 
 
+def test_a_result_of_an_earlier_version_without_a_new_setting_counts(
+    tiny: Callable[..., Trial], tmp_path: Path
+) -> None:
+    settings = tiny().as_dict()
+    older = {name: value for name, value in settings.items() if name not in ADDED}
+    assert older != settings
+    text = json.dumps({"settings": older, "numbers": {"status": "done"}})
+    (tmp_path / "result.json").write_text(text)
+    assert result_of(tmp_path, settings) == {"status": "done"}
+
+
 def test_an_unusable_latest_state_is_a_note_in_the_row(
     tiny: Callable[..., Trial], tmp_path: Path
 ) -> None:
@@ -282,7 +293,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": 0}
     with distributed.LocalCluster(
-        **options, dashboard_address=None, local_directory=str(tmp_path_factory.mktemp("dask"))
+        **options, dashboard_address=":0", local_directory=str(tmp_path_factory.mktemp("dask"))
     ) as found:
         yield found
 
