@@ -1,4 +1,4 @@
-"""python -m lm train | generate | evaluate | info | convert: the commands, from any folder."""
+"""python -m lm COMMAND: the commands, from any folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a language model",
     "generate": "write text with a trained model",
     "evaluate": "test a trained model on a text",
+    "report": "make a page about runs, from their metrics",
     "info": "describe a checkpoint",
     "convert": "carry a model over from PyTorch's word_language_model, or back",
 }

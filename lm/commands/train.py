@@ -11,11 +11,12 @@ from pathlib import Path
 import minigrad as mg
 
 from ..arguments import Parser, at_least_one, called_as, every
-from ..checkpoint import load_checkpoint, must_fit
+from ..checkpoint import Checkpoint, load_checkpoint, must_fit
 from ..console import UserError, warn
-from ..corpus import Dictionary
+from ..corpus import Corpus, Dictionary
 from ..datasets import corpus_files, load_corpus
 from ..files import same_file
+from ..results import origin
 from ..run.metrics import MetricsFile, header
 from ..run.progress import watch
 from ..run.saving import best_path_of
@@ -23,7 +24,14 @@ from ..run.trainer import Trainer
 from ..settings import PRESETS, Settings, build_model, choose, rules
 
 # Options that a checkpoint does not keep, and their defaults.
-NOT_KEPT = {"log-interval": 200, "save-every": None, "metrics": None, "detect-anomaly": False}
+NOT_KEPT = {
+    "log-interval": 200,
+    "save-every": None,
+    "metrics": None,
+    "report": None,
+    "tensorboard": None,
+    "detect-anomaly": False,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     lines = watch(settings.epochs)
     trainer.observers.append(lines)
     keep_apart(args, trainer)
-    if args.metrics is not None:
-        kept = checkpoint.run.get("metrics") if checkpoint else None
-        trainer.observers.append(MetricsFile(args.metrics, kept, state.id, header(state)))
+    observe(trainer, args, corpus, checkpoint)
     if unknown := corpus.unknown["train"]:
         warn(
             f"{unknown:,} of the training text's {len(corpus.train):,} words are not in the "
@@ -64,6 +70,33 @@ def main(argv: Sequence[str] | None = None) -> None:
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
             lines.command(to_continue(args, trainer.latest_path))
+
+
+def observe(
+    trainer: Trainer, args: argparse.Namespace, corpus: Corpus, checkpoint: Checkpoint | None
+) -> None:
+    """Add the observers that the options ask for."""
+    state, first = trainer.state, {}
+    if args.metrics is not None or args.report is not None:
+        first = {**origin(), **header(state), "batches": trainer.batches}
+    # The page is checked before, and read after, the metrics are cut.
+    if args.report is not None:
+        from ..report.page import must_be_ours
+
+        must_be_ours(args.report, "--report")
+    if args.tensorboard is not None:
+        from ..run.tensorboard import TensorBoard
+
+        trainer.observers.append(TensorBoard(args.tensorboard, trainer))
+    if args.metrics is not None:
+        kept = checkpoint.run.get("metrics") if checkpoint else None
+        trainer.observers.append(MetricsFile(args.metrics, kept, state.id, first))
+    if args.report is not None:
+        from ..run.webpage import ReportPage
+
+        trainer.observers.append(
+            ReportPage(args.report, trainer, corpus.train, first, args.metrics)
+        )
 
 
 def to_continue(args: argparse.Namespace, latest: Path) -> str:
@@ -82,15 +115,18 @@ def default_save(resumed: str | None) -> Path:
 
 
 def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
-    """Raise UserError if a run would overwrite its text, or its metrics would overwrite a model."""
+    """Raise UserError if a run would overwrite its text, or another file of its own."""
     texts = corpus_files(trainer.settings.data)
     models = [trainer.best_path, trainer.latest_path]
     for model, text in itertools.product(models, texts):
         if same_file(model, text):
             raise UserError(f"{model} is the text {text}; give --save another file")
-    for other in (*models, *texts, *filter(None, [args.resume])):
-        if args.metrics is not None and same_file(args.metrics, other):
-            raise UserError(f"--metrics {args.metrics} is the same file as {other}; name another")
+    others = [*models, *texts, *filter(None, [args.resume])]
+    for option, path in (("--metrics", args.metrics), ("--report", args.report)):
+        for other in others:
+            if path is not None and same_file(path, other):
+                raise UserError(f"{option} {path} is the same file as {other}; name another")
+        others += filter(None, [path])
 
 
 def parser() -> Parser:
@@ -107,6 +143,9 @@ def parser() -> Parser:
                    "or N minutes, as in 10m (default only after each epoch)")  # fmt: skip
     p.add_argument("--resume", metavar="FILE", help="continue from this checkpoint")
     p.add_argument("--metrics", metavar="FILE", help="append every report as a line of JSON")
+    p.add_argument("--report", metavar="FILE",
+                   help="a page with curves and samples, written after every epoch")  # fmt: skip
+    p.add_argument("--tensorboard", metavar="DIR", help="write for TensorBoard, into this folder")
     p.add_argument("--detect-anomaly", action="store_true",
                    help="find the operation that first gives NaN or infinity; slower")  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="one batch of everything, as a test")

@@ -64,6 +64,47 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def report_record(report: Report) -> dict[str, Any]:
+    """A report as numbers by name."""
+    return {
+        "epoch": report.epoch,
+        "batch": report.batch,
+        "lr": report.lr,
+        "loss": report.loss,
+        "perplexity": perplexity(report.loss),
+        "grad_norm": report.grad_norm,
+        "tokens_per_second": report.words / report.seconds,
+        "seconds": report.seconds,
+    }
+
+
+def epoch_record(end: EpochEnd) -> dict[str, Any]:
+    """The end of an epoch as numbers by name."""
+    return {
+        "epoch": end.epoch,
+        "valid_loss": end.valid_loss,
+        "valid_perplexity": perplexity(end.valid_loss),
+        "seconds": end.seconds,
+        "train_seconds": end.train_seconds,
+        "cpu_seconds": end.cpu_seconds,
+        "tokens_per_second": end.words / end.train_seconds if end.train_seconds else None,
+        "peak_memory": peak_memory(),
+    }
+
+
+def end_record(test_loss: float) -> dict[str, Any]:
+    """The test at the end as numbers by name."""
+    return {"test_loss": test_loss, "test_perplexity": perplexity(test_loss)}
+
+
+def finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with None for infinity and NaN, which JSON does not have."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
+
+
 class MetricsFile(Observer):
     """One JSON object per line for every report, appended and flushed.
 
@@ -118,11 +159,7 @@ class MetricsFile(Observer):
 
     def write(self, **record: Any) -> None:
         first = {} if self.run is None else {"run": self.run}
-        record = {**first, **record, "time": time.time()}
-        # JSON has no infinity and no NaN.
-        for name, value in record.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                record[name] = None
+        record = finite({**first, **record, "time": time.time()})
         line = (json.dumps(record) + "\n").encode()
         try:
             self._append(line)
@@ -153,31 +190,13 @@ class MetricsFile(Observer):
         return {"metrics": {"bytes": self.length, "crc32": self.checksum}}
 
     def report(self, report: Report) -> None:
-        self.write(
-            epoch=report.epoch,
-            batch=report.batch,
-            lr=report.lr,
-            loss=report.loss,
-            perplexity=perplexity(report.loss),
-            grad_norm=report.grad_norm,
-            tokens_per_second=report.words / report.seconds,
-            seconds=report.seconds,
-        )
+        self.write(**report_record(report))
 
     def epoch_end(self, end: EpochEnd) -> None:
-        self.write(
-            epoch=end.epoch,
-            valid_loss=end.valid_loss,
-            valid_perplexity=perplexity(end.valid_loss),
-            seconds=end.seconds,
-            train_seconds=end.train_seconds,
-            cpu_seconds=end.cpu_seconds,
-            tokens_per_second=end.words / end.train_seconds if end.train_seconds else None,
-            peak_memory=peak_memory(),
-        )
+        self.write(**epoch_record(end))
 
     def end(self, test_loss: float) -> None:
-        self.write(test_loss=test_loss, test_perplexity=perplexity(test_loss))
+        self.write(**end_record(test_loss))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # write errors were reported before
@@ -196,7 +215,7 @@ def _headers(path: str | os.PathLike[str]) -> dict[str, int]:
     place = 0
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            record = _record(line)
+            record = read_record(line)
             if record is None:
                 raise UserError(
                     f"{path} exists and is not a metrics file (see its line {number}); "
@@ -208,7 +227,7 @@ def _headers(path: str | os.PathLike[str]) -> dict[str, int]:
     return headers
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def read_record(line: bytes) -> dict[str, Any] | None:
     """The contents of a line of metrics: empty if it is cut, None if it is not ours."""
     try:
         record = json.loads(line)

@@ -66,7 +66,10 @@ def test_a_run(run: Call, train_options: list[str], tmp_path: Path) -> None:
     assert [record.get("batch") for record in records] == [None, 25, 50, 60, None, None]
     header = records[0]
     assert header.pop("time") < records[1]["time"]
+    assert header.pop("machine")["cores"] >= 1 and {"blas", "commit"} <= header.keys()
+    del header["blas"], header["commit"]
     assert header == {
+        "batches": 60,
         "run": checkpoint.run["id"],
         "event": "start",
         "settings": checkpoint.settings,

@@ -1,0 +1,134 @@
+"""The page about a run, and its numbers for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+
+
+def train(call: Call, options: list[str], folder: Path, *more: str) -> str:
+    metrics = str(folder / "run.jsonl")
+    result = call("train_ptb", *options, "--metrics", metrics, "--log-interval", "25", *more)
+    assert result.status == 0, result.err
+    return metrics
+
+
+def numbers(metrics: str) -> list[tuple[Any, ...]]:
+    records = map(json.loads, Path(metrics).read_text().splitlines())
+    names = ("loss", "grad_norm", "valid_loss", "test_loss")
+    return [tuple(record.get(name) for name in names) for record in records]
+
+
+class Loads(HTMLParser):
+    """Everything that a page would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href", "data") and value and not value.startswith("#"):
+                self.found.append(value)
+
+
+def test_a_page_shows_the_run_and_loads_nothing(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "run.html"
+    train(call, train_options, tmp_path, "--report", str(page))
+    text = page.read_text(encoding="utf-8")
+    loads = Loads()
+    loads.feed(text)
+    assert loads.found == []
+    assert not re.search(r"url\(|@import", text)
+    for part in ("Loss", "Perplexity", "Learning rate", "Gradient norm", "Words per second",
+                 "Temperature 0.7", "Temperature 1.3", "Perplexity by word frequency"):  # fmt: skip
+        assert part in text, part
+    assert "prefers-color-scheme" in text
+
+
+def test_watching_changes_no_number(call: Call, train_options: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    runs = []
+    for name, more in (("plain", []), ("watched", ["--report", "--tensorboard"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        options = [*train_options, "--save", str(folder / "model.safetensors")]
+        runs.append(numbers(train(call, options, folder, *(w for option in more for w in (
+            option, str(folder / option.strip("-")))))))  # fmt: skip
+    assert runs[0] == runs[1]
+
+
+def test_a_resumed_run_keeps_its_history(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "run.html"
+    train(call, train_options, tmp_path, "--report", str(page))
+    latest = str(tmp_path / "model.latest.safetensors")
+    result = call("train_ptb", "--resume", latest, "--epochs", "3", "--report", str(page))
+    assert result.status == 0, result.err
+    assert "Epoch 3 of 3" in page.read_text()
+    lone = tmp_path / "lone.html"
+    call("report", str(tmp_path / "run.jsonl"), "--out", str(lone))
+    assert "Epoch 2 of 2" in lone.read_text()
+
+
+def test_several_runs_on_one_page(call: Call, train_options: list[str], tmp_path: Path) -> None:
+    metrics = Path(train(call, train_options, tmp_path))
+    second = tmp_path / "second <b>.jsonl"
+    second.write_text(metrics.read_text().replace('"run": "', '"run": "f'))
+    page = tmp_path / "both.html"
+    result = call("report", str(metrics), str(second), "--out", str(page))
+    assert result.status == 0, result.err
+    text = page.read_text()
+    assert "2 runs" in text and "second &lt;b&gt;" in text and "second <b>" not in text
+
+
+@pytest.mark.parametrize("command", ["train_ptb", "report"])
+def test_another_file_is_not_overwritten(
+    command: str, call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "index.html"
+    other.write_text("<p>mine</p>")
+    if command == "report":
+        result = call("report", train(call, train_options, tmp_path), "--out", str(other))
+    else:
+        result = call("train_ptb", *train_options, "--report", str(other))
+    assert result.status == 2 and result.err.count("\n") == 1 and "index.html" in result.err
+    assert other.read_text() == "<p>mine</p>"
+
+
+@pytest.mark.parametrize("text", ["", "not metrics\n"])
+def test_a_file_without_metrics_is_one_line(text: str, call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(text)
+    result = call("report", str(path), "--out", str(tmp_path / "r.html"))
+    assert result.status == 2 and result.err.count("\n") == 1
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_tensorboards_own_reader_finds_the_numbers(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboardX")
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = tmp_path / "board"
+    metrics = train(call, train_options, tmp_path, "--tensorboard", str(board))
+    events = reader.EventAccumulator(str(board))
+    events.Reload()
+    records = [json.loads(line) for line in Path(metrics).read_text().splitlines()]
+    for tag, name in (("train/loss", "loss"), ("valid/loss", "valid_loss"),
+                      ("test/loss", "test_loss"), ("train/grad_norm", "grad_norm")):  # fmt: skip
+        found = [event.value for event in events.Scalars(tag)]
+        assert found == pytest.approx([r[name] for r in records if name in r], rel=1e-6), tag
+    assert [event.step for event in events.Scalars("valid/loss")] == [60, 120]
+    assert any("temperature" in tag for tag in events.Tags()["tensors"])
