@@ -1,0 +1,29 @@
+"""What the chapter on backpropagation through time claims."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigrad.bptt import through_time, unrolled
+from minigrad.cells import CELLS
+
+ROOT = Path(__file__).resolve().parents[2]
+course = runpy.run_path(str(ROOT / "examples" / "course" / "bptt_ledger.py"))
+
+
+@pytest.mark.parametrize("cell", ["RNN_TANH", "RNN_RELU", "LSTM", "GRU"])
+@pytest.mark.parametrize("seed", course["SEEDS"])
+def test_the_ledger_adds_up_to_the_gradient(cell: str, seed: int) -> None:
+    assert cell in CELLS
+    example = course["Example"](cell, seed, 6, 8)
+    hand = course["gradient"](example, through_time)
+    entries = course["ledger"](example)
+    assert abs(entries.sum(axis=(0, 1)) - hand).max() < 1e-12
+    assert abs(course["gradient"](example, unrolled) - hand).max() < 1e-12
+    assert abs(course["finite_differences"](example) - hand).max() < 1e-7
+    assert not np.triu(abs(entries).sum(axis=(2, 3)), 1).any()  # nothing from later steps
+    assert not entries[:, 0].any()  # the initial state is zero
