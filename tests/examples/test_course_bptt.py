@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -27,3 +28,13 @@ def test_the_ledger_adds_up_to_the_gradient(cell: str, seed: int) -> None:
     assert abs(course["finite_differences"](example) - hand).max() < 1e-7
     assert not np.triu(abs(entries).sum(axis=(2, 3)), 1).any()  # nothing from later steps
     assert not entries[:, 0].any()  # the initial state is zero
+
+
+def test_functions_named_in_links_exist() -> None:
+    page = ROOT / "docs" / "course" / "bptt.md"
+    links = re.findall(r"\[`([\w.]+)`\]\(([^)]+\.py)\)", page.read_text(encoding="utf-8"))
+    assert links
+    for name, file in links:
+        source = (page.parent / file).read_text(encoding="utf-8")
+        for part in name.split("."):
+            assert re.search(rf"^ *(?:class|def) {part}\b", source, re.MULTILINE), name
