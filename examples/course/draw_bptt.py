@@ -28,7 +28,9 @@ def ledger() -> Figure:
     axes.imshow(shown, cmap="PuOr_r", vmin=-1.3 * limit, vmax=1.3 * limit)
     for t in range(T):
         for s in range(t + 1):
-            axes.text(s, t, f"{percent[t, s]:.1f}", ha="center", va="center", fontsize=8.5)
+            axes.text(
+                s, t, f"{round(percent[t, s], 1) + 0.0:.1f}", ha="center", va="center", fontsize=8.5
+            )
     axes.set(xlabel="through step s", ylabel="loss of step t", title="Percent of dL/dW_hh")
     axes.set(xticks=range(T), yticks=range(T))
     axes.spines[:].set_visible(False)
