@@ -38,3 +38,9 @@ def test_functions_named_in_links_exist() -> None:
         source = (page.parent / file).read_text(encoding="utf-8")
         for part in name.split("."):
             assert re.search(rf"^ *(?:class|def) {part}\b", source, re.MULTILINE), name
+
+
+def test_exercise_the_sum_over_losses_is_one_outer_product_for_each_step() -> None:
+    entries = course["ledger"](course["Example"]("RNN_TANH", 1, 6, 8))
+    for term in entries.sum(axis=0):
+        assert np.linalg.svd(term, compute_uv=False)[1] < 1e-12
