@@ -58,8 +58,9 @@ class Reference:
 
 
 def reports(metrics: Path) -> list[dict[str, Any]]:
-    """The lines of a file of metrics, without what the clock says and the id of the run."""
-    clock = ("time", "seconds", "tokens_per_second", "run")
+    """The lines of a file of metrics, without what the machine measures and the id of the run."""
+    clock = ("time", "seconds", "train_seconds", "cpu_seconds", "tokens_per_second",
+             "peak_memory", "run")  # fmt: skip
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in clock} for line in lines]
 

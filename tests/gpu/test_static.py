@@ -16,7 +16,7 @@ ON_HOST = {
     "minigrad/gpu/masks.py", "minigrad/methods.py", "minigrad/creation.py",
     "minigrad/tensor.py", "minigrad/selftest.py", "lm/batches.py", "lm/checkpoint.py",
     "lm/corpus.py", "lm/sampling.py", "lm/steps.py", "lm/run/divergence.py",
-    "lm/interchange.py", "minigrad/memory.py",
+    "lm/interchange.py", "minigrad/memory.py", "lm/frequency.py", "lm/run/webpage.py",
 }  # fmt: skip
 
 
