@@ -9,27 +9,25 @@ again, the program goes on with the runs that are not in it.
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lm.arguments import Parser, at_least_one, whole
-from lm.console import UserError, run_command, show
+from lm.console import UserError, need, run_command, show
 from lm.datasets import corpus_files
 from lm.results import this_command, write_result
+from lm.sweep.table import summary
 
 MODELS = {"lstm": False, "lstm-tied": True}  # and whether they are tied
 
 
 def main() -> None:
     args = parser().parse()
-    try:
-        import torch
-        import torch_main
-    except ImportError:
-        raise UserError("torch is not installed; install it with: pip install torch") from None
+    torch = need("torch", "torch")
+    import torch_main
+
     files = corpus_files(args.data)
     if len(files) != 3:
         raise UserError("the text is missing; examples/train_ptb.py downloads it, or name --data")
@@ -50,7 +48,7 @@ def main() -> None:
                           "valid_ppl": [part["valid_ppl"] for part in parts[1:-1]],
                           "epoch_seconds": [part["seconds"] for part in parts[1:-1]]}  # fmt: skip
             seeds = sorted({run["seed"] for run in runs.values()})
-            numbers = {**{m: summary(runs, m) for m in MODELS}, "runs": runs}
+            numbers = {**{m: summary_of(runs, m) for m in MODELS}, "runs": runs}
             write_result(args.out, this_command(), settings, seeds, spent, numbers)
 
 
@@ -64,19 +62,13 @@ def earlier(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def summary(runs: Mapping[str, Any], model: str) -> dict[str, Any]:
+def summary_of(runs: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Mean and spread over the seeds of one model."""
     of = [run for run in runs.values() if run["model"] == model]
     return {
-        "test_ppl": mean_and_spread([run["test_ppl"] for run in of]),
-        "valid_ppl": mean_and_spread([min(run["valid_ppl"]) for run in of]),
+        "test_ppl": summary([run["test_ppl"] for run in of]),
+        "valid_ppl": summary([min(run["valid_ppl"]) for run in of]),
     }
-
-
-def mean_and_spread(values: list[float]) -> dict[str, Any]:
-    """The mean, the sample standard deviation, and how many values there are."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.mean(values) if values else None, "spread": spread, "n": len(values)}
 
 
 def parser() -> Parser:

@@ -37,11 +37,13 @@ from lm import builtin
 from lm.arguments import Parser, at_least_one, whole
 from lm.console import UserError, run_command, show
 from lm.datasets import load_corpus
-from lm.results import this_command
+from lm.drawing import need_matplotlib
+from lm.files import make_folder
+from lm.results import cores, this_command
 from lm.settings import Settings
-from lm.sweep.figures import draw, need_matplotlib
+from lm.sweep.figures import draw
 from lm.sweep.progress import watch_sweep
-from lm.sweep.run import cores, sweep
+from lm.sweep.run import sweep
 from lm.sweep.table import Done, gather, write_tables
 from lm.sweep.trial import Trial
 from minigrad.cells import CELLS
@@ -59,13 +61,9 @@ QUICK_LINES = {"train": 150, "valid": 30, "test": 30}
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
-    need_matplotlib()
-    out: Path = args.out
+    need_matplotlib()  # before hours of training
+    out = make_folder(args.out)
     trials_folder = args.trials or out / "trials"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't create the folder {out}: {error.strerror}; name another") from None
     grid, rates, seeds = GRID, RATES, args.seeds or SEEDS
     base = Settings(data=args.data, epochs=args.epochs or EPOCHS)
     if args.quick:

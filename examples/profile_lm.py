@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import io
 import math
 import os
@@ -50,8 +49,9 @@ from lm import flow, steps
 from lm.arguments import Parser, at_least_one
 from lm.batches import batchify, columns, count_batches, get_batch
 from lm.checkpoint import save_checkpoint
-from lm.console import UserError, run_command, show
+from lm.console import UserError, need, run_command, show
 from lm.datasets import corpus_files, load_corpus
+from lm.files import make_folder
 from lm.model import as_tuple
 from lm.results import this_command, write_result
 from lm.run.state import RunState
@@ -70,12 +70,12 @@ Timed = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     settings = choose(vars(args))
-    line_profiler = need("line_profiler", "it with: pip install '.[profile]'")
+    line_profiler = need("line_profiler", "'.[profile]'")
     if args.against:
-        need("torch", "PyTorch with: pip install torch")
+        need("torch", "torch")
         if settings.data == "builtin":
             raise UserError("--against torch reads files; name another text with --data")
-    out = folder(args.out)
+    out = make_folder(args.out)
     mg.use("numpy")
     mg.keep_freed_memory()
 
@@ -93,21 +93,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     write(out / "flow.mmd", flow.mermaid(shares))
     write(out / "profile.txt", lines)
     show(table(result), f"written to {out}: profile.json, flow.svg, flow.mmd, profile.txt")
-
-
-def need(module: str, install: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise UserError(f"{module} is not installed; install {install}") from None
-
-
-def folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't create the folder {path}: {error.strerror}; name another") from None
-    return path
 
 
 def write(path: Path, text: str) -> None:

@@ -22,6 +22,17 @@ class UserError(Exception):
     """A mistake of the user's; the message is one line: what is wrong and what to do."""
 
 
+def need(module: str, install: str) -> Any:
+    """Import an optional module; UserError with the command that installs it if it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise UserError(
+            f"{package} is not installed; install it with: pip install {install}"
+        ) from None
+
+
 # -------------------------------------------------------------------- output
 
 # What a terminal would act on instead of showing it: control characters except newline, and those

@@ -8,6 +8,8 @@ import secrets
 import time
 from pathlib import Path
 
+from .console import UserError
+
 LEFT_BEHIND = 3600.0  # seconds after which a temporary file is assumed to be of a killed run
 
 
@@ -34,6 +36,15 @@ def replace_file(path: str | os.PathLike[str], contents: bytes | bytearray) -> N
         raise
     _flush_folder(path.parent)
     _remove_left_behind(path)
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder, with those above it, if it is missing; UserError if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't create the folder {path}: {error.strerror}; name another") from None
+    return path
 
 
 def try_to_write(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Results as data: the numbers of an experiment, and how to get them again.
 
-Pages quote such a file with a comment behind the number, and `docs/numbers.py` keeps them equal.
+Pages quote such a file with a comment behind the number, and `docs/update.py` keeps them equal.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def write_result(
 def origin() -> dict[str, Any]:
     """The machine, the BLAS with its kernel, the versions and the commit of this process."""
     return {
-        "machine": {"processor": _processor(), "cores": _cores(), "system": platform.platform()},
+        "machine": {"processor": _processor(), "cores": cores(), "system": platform.platform()},
         "blas": _blas(),
         "versions": {
             "minigrad": minigrad.__version__,
@@ -78,7 +78,8 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+QUOTE = runpy.run_path(str(ROOT / "docs" / "update.py"))["QUOTE"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_blocks_run_and_print_what_follows(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    text = QUOTE.sub("", page.read_text(encoding="utf-8"))
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

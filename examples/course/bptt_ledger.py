@@ -1,6 +1,6 @@
 """The gradient ledger: what the loss at step t contributes to dW_hh through step s.
 
-python examples/course/bptt_ledger.py --out docs/results/bptt-ledger.json
+python examples/course/bptt_ledger.py --out docs/results/course/bptt-ledger.json
 python examples/course/bptt_ledger.py --quick
 
 A recurrent layer uses the matrix W_hh once at each step. To see each use apart, give each step its
@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from experiment import options, summary, write
 
 import minigrad as mg
-from lm.arguments import Parser, at_least_one
+from lm.arguments import at_least_one
 from lm.console import run_command, show
-from lm.results import this_command, write_result
 from minigrad import Tensor, nn
 from minigrad import functional as F
 from minigrad.bptt import through_time, unrolled
@@ -146,10 +145,6 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(abs(a - b).max() / abs(b).max())
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": float(np.mean(values)), "min": min(values), "max": max(values)}
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     steps, hidden = (6, 8) if args.quick else (args.steps, args.hidden)
@@ -159,8 +154,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         runs = [measure(cell, seed, steps, hidden) for seed in SEEDS]
         numbers[cell] = {
             "seeds": {str(seed): run for seed, run in zip(SEEDS, runs, strict=True)},
-            "same_step": spread([100 * run["by_distance"][0] for run in runs]),
-            "three_or_more": spread([100 * sum(run["by_distance"][3:]) for run in runs]),
+            "same_step": summary([100 * run["by_distance"][0] for run in runs]),
+            "three_or_more": summary([100 * sum(run["by_distance"][3:]) for run in runs]),
         }
         show(table_of(cell, numbers[cell]))
     checks = ("tape_minus_hand", "numeric_minus_hand", "ledger_minus_gradient")
@@ -169,10 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for check in checks
     }
     show(*(f"{check:22} {value:.1e}" for check, value in numbers["worst"].items()))
-    if args.out:
-        used = {"steps": steps, "hidden": hidden, "embedding": EMBED, "text": TEXT[: steps + 1]}
-        seconds = time.perf_counter() - started
-        write_result(args.out, this_command(), used, SEEDS, seconds, numbers)
+    used = {"steps": steps, "hidden": hidden, "embedding": EMBED, "text": TEXT[: steps + 1]}
+    write(args.out, used, SEEDS, time.perf_counter() - started, numbers)
 
 
 def table_of(cell: str, numbers: dict[str, Any]) -> str:
@@ -185,11 +178,9 @@ def table_of(cell: str, numbers: dict[str, Any]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = Parser(description="What the loss of each step contributes to dW_hh through each step.")
-    p.add_argument("--out", type=Path, help="write the numbers to this file")
+    p = options("What the loss of each step contributes to dW_hh through each step.")
     p.add_argument("--steps", type=at_least_one, default=8, help="letters to read, T")
     p.add_argument("--hidden", type=at_least_one, default=16, help="hidden units, H")
-    p.add_argument("--quick", action="store_true", help="fewer steps and units, for the tests")
     return p
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
 import time
 from typing import Any
 
-from ..console import UserError, warn
+from ..console import UserError, need, warn
 from ..steps import perplexity
 from .insight import improves, samples
 from .observer import EpochEnd, Observer, Report
@@ -27,14 +26,10 @@ class TensorBoard(Observer):
 
     def __init__(self, folder: str | os.PathLike[str], trainer: Trainer) -> None:
         self.folder, self.trainer, self.failed = os.fspath(folder), trainer, False
-        try:
-            writers = importlib.import_module("tensorboardX.event_file_writer")
-            self.event = importlib.import_module("tensorboardX.proto.event_pb2")
-            self.summary = importlib.import_module("tensorboardX.summary")
-        except ImportError:
-            raise UserError(
-                "--tensorboard needs tensorboardX; install it with: pip install '.[tensorboard]'"
-            ) from None
+        writers, self.event, self.summary = (
+            need(f"tensorboardX.{name}", "'.[tensorboard]'")
+            for name in ("event_file_writer", "proto.event_pb2", "summary")
+        )
         try:
             os.makedirs(folder, exist_ok=True)
             unique = f".{time.time_ns()}"  # a run may be resumed within the second

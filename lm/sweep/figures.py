@@ -9,35 +9,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ..console import UserError
+from ..drawing import STYLES, new_figure, plain_numbers, save_figure, style
 from .table import Done
 from .trial import Trial
 
-# Okabe and Ito's colours, which colour-blind people can tell apart, and a shape for each cell.
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 NAMES = {"nhid": "hidden units", "nlayers": "layers", "bptt": "steps per chunk (bptt)"}
-OPTIONS = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "lm",  # the same file every time
-}
-
-
-def need_matplotlib() -> Any:
-    """matplotlib, for files; UserError if it is not installed."""
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-    except ImportError:
-        raise UserError(
-            "matplotlib is not installed; install it with: pip install '.[plot]'"
-        ) from None
-    matplotlib.use("svg")
-    return matplotlib
 
 
 def draw(
@@ -51,21 +27,12 @@ def draw(
     The trials have trained with one thread each. `bases` has a trial for each cell, around whose
     settings `grid` varies one at a time.
     """
-    matplotlib = need_matplotlib()
     well = [done for done in results if done.well]
-    with matplotlib.rc_context(OPTIONS):
+    with style():
         figures = {"epochs.svg": _epochs(well, bases), "parameters.svg": _grid(well, bases, grid)}
         for name, figure in figures.items():
-            try:
-                figure.savefig(folder / name, metadata={"Date": None})
-            except OSError as error:
-                raise UserError(f"can't write to {folder / name}: {error.strerror}") from None
+            save_figure(figure, folder / name)
     return list(figures)
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float], share: str | bool) -> Any:
-    figure = importlib.import_module("matplotlib.figure").Figure(size, layout="constrained")
-    return figure, figure.subplots(rows, columns, sharey=share, squeeze=False)
 
 
 def _of(results: Sequence[Done], base: Trial, **changed: int) -> list[Done]:
@@ -75,7 +42,7 @@ def _of(results: Sequence[Done], base: Trial, **changed: int) -> list[Done]:
 
 
 def _epochs(results: Sequence[Done], bases: Sequence[Trial]) -> Any:
-    figure, axes = _figure(1, 2, (9, 3.8), True)
+    figure, axes = new_figure(1, 2, (9, 3.8), share=True)
     by_epoch, by_time = axes[0]
     for base, (colour, marker) in zip(bases, STYLES, strict=False):
         for done in _of(results, base):
@@ -89,18 +56,10 @@ def _epochs(results: Sequence[Done], bases: Sequence[Trial]) -> Any:
     by_epoch.xaxis.get_major_locator().set_params(integer=True)
     by_time.set(xlabel="training time (CPU seconds of one thread)")
     by_time.set_xlim(left=0)
-    _plain_numbers(by_epoch)
+    plain_numbers(by_epoch)
     _legend(figure, bases)
     figure.suptitle("Default sizes: one line per seed", fontsize=11, x=0.01, ha="left")
     return figure
-
-
-def _plain_numbers(axis: Any) -> None:
-    """A few plain numbers on a logarithmic axis, where powers of ten are too far apart."""
-    ticker = importlib.import_module("matplotlib.ticker")
-    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
-    axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    axis.yaxis.set_minor_locator(ticker.NullLocator())
 
 
 ROWS: tuple[tuple[str, Callable[[Done], float]], ...] = (
@@ -113,7 +72,7 @@ ROWS: tuple[tuple[str, Callable[[Done], float]], ...] = (
 def _grid(
     results: Sequence[Done], bases: Sequence[Trial], grid: Mapping[str, Sequence[int]]
 ) -> Any:
-    figure, axes = _figure(len(ROWS), len(grid), (3.1 * len(grid), 7.6), "row")
+    figure, axes = new_figure(len(ROWS), len(grid), (3.1 * len(grid), 7.6), share="row")
     for column, (parameter, values) in enumerate(grid.items()):
         for row, (label, measure) in enumerate(ROWS):
             axis = axes[row][column]

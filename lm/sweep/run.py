@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -15,9 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures import ThreadPoolExecutor as Threads
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from ..console import UserError
+from ..console import UserError, need
+from ..results import cores
 from ..run.stopping import StopRequest
 from ..settings import Settings
 from .progress import SweepProgress
@@ -159,12 +158,7 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         with Threads(workers) as pool:
             yield pool
         return
-    try:
-        distributed: Any = importlib.import_module("distributed")
-    except ImportError:
-        raise UserError(
-            "distributed is not installed; install it with: pip install '.[sweep]'"
-        ) from None
+    distributed = need("distributed", "'.[sweep]'")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are ours to report
     try:
         client = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
@@ -173,8 +167,3 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         raise UserError(f"can't reach the scheduler {scheduler}: {reason}") from None
     with client:
         yield client.get_executor(pure=False)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

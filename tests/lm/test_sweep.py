@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
+from lm import drawing
 from lm.commands import train
 from lm.console import UserError
 from lm.settings import ADDED, Settings, choose
-from lm.sweep import figures, run
+from lm.sweep import run
 from lm.sweep.run import launch, sweep
 from lm.sweep.table import gather, write_tables
 from lm.sweep.trial import Trial, read_metrics, result_of, settings_text
@@ -364,7 +365,7 @@ def test_what_is_missing_is_said_in_one_line(
         sweep([tiny()], tmp_path, scheduler="tcp://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install '\.\[plot\]'"):
-        figures.need_matplotlib()
+        drawing.need_matplotlib()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no address"])

@@ -1,0 +1,67 @@
+"""What the experiments of the course share: their options, their results and their figures.
+
+An experiment has two programs. `NAME.py` measures and writes docs/results/course/NAME.json;
+`draw_NAME.py` draws that file into docs/figures/course, so that a figure can be changed without
+measuring again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm.arguments import Parser
+from lm.drawing import save_figure
+from lm.files import make_folder
+from lm.results import this_command, write_result
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results" / "course"
+FIGURES = ROOT / "docs" / "figures" / "course"
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """A parser with --out and --quick."""
+    p = Parser(description=description)
+    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the numbers to this file")
+    p.add_argument("--quick", action="store_true", help="a smaller experiment, in seconds")
+    return p
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (None for one value), least, most, and how many."""
+    return {
+        "mean": statistics.fmean(values),
+        "spread": statistics.stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "max": max(values),
+        "n": len(values),
+    }
+
+
+def write(
+    out: Path | None,
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+    seconds: float,
+    numbers: Mapping[str, Any],
+) -> None:
+    """Write the result if the user named a file for it."""
+    if out is not None:
+        make_folder(out.parent)
+        write_result(out, this_command(), settings, seeds, seconds, numbers)
+
+
+def read(name: str) -> dict[str, Any]:
+    """The committed result of an experiment."""
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return result
+
+
+def save(figure: Any, name: str) -> None:
+    """Write a figure of the course as NAME.svg. Call it inside of `lm.drawing.style()`."""
+    save_figure(figure, make_folder(FIGURES) / f"{name}.svg")
