@@ -23,15 +23,13 @@ OMP_NUM_THREADS=1 in the environment, both libraries use one.
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 import math
 import os
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +43,24 @@ import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wai
 # isort: split
 import numpy as np
 
-from lm import flow, steps
+from lm import flow
 from lm.arguments import Parser, at_least_one
-from lm.batches import batchify, columns, count_batches, get_batch
-from lm.checkpoint import save_checkpoint
+from lm.batches import batchify, count_batches, get_batch
 from lm.console import UserError, need, run_command, show
-from lm.datasets import corpus_files, load_corpus
+from lm.corpus import SPLITS
+from lm.datasets import corpus_files
 from lm.files import make_folder
-from lm.model import as_tuple
 from lm.results import this_command, write_result
-from lm.run.state import RunState
-from lm.settings import EVAL_BATCH_SIZE, Settings, build_model, choose, rules
+from lm.run.clock import Clock
+from lm.run.observer import EpochEnd, Observer, Report
+from lm.run.start import start
+from lm.run.trainer import Trainer
+from lm.settings import Settings, choose, rules
 from lm.steps import evaluate, repackage_hidden, train_step
-from minigrad.graph import operation
-from minigrad.modes import Watch, mode
 
 LINE_BATCHES = 100  # of each split in the run whose lines are timed
 OPTIONS = ("data", "model", "emsize", "nhid", "nlayers", "dropout", "tied", "batch-size", "bptt",
            "seed")  # fmt: skip
-PARTS = {"embedding": "embedding", "mul": "dropout", "linear_cross_entropy": "decoder + loss"}
-Timed = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -105,146 +101,40 @@ def write(path: Path, text: str) -> None:
 # -------------------------------------------------------------------- the run
 
 
-def run(settings: Settings, limit: int | None, timed: Timed, path: Path) -> dict[str, Any]:
-    """A whole run of at most `limit` batches of each split; returns its losses and batches.
-
-    `timed` is given each component's name and function, and returns what to call instead.
-    """
-    mg.manual_seed(settings.seed)
-    corpus = timed("read corpus", load_corpus)(settings.data, None, settings.vocabulary)
-    cut = timed("batchify", columns)
-    rows = None if limit is None else limit * settings.bptt + 1
-    train = cut("train", corpus.train, settings.batch_size)[:rows]
-    valid = cut("valid", corpus.valid, EVAL_BATCH_SIZE)[:rows]
-    test = cut("test", corpus.test, EVAL_BATCH_SIZE)[:rows]
-    state = timed("build model", start)(settings, corpus.dictionary.idx2word)
-    validate, save = timed("validation", evaluate), timed("saving", save_state)
-    done: dict[str, Any] = {"train_losses": [], "valid_losses": [], "epoch_seconds": []}
-    for _ in range(settings.epochs):
-        started = time.perf_counter()
-        done["train_losses"].append(train_epoch(state, train, timed))
-        done["valid_losses"].append(validate(state.model, valid, settings.bptt))
-        done["epoch_seconds"].append(time.perf_counter() - started)
-        if not state.position.end_epoch(done["valid_losses"][-1]):
-            state.optimizer.lr /= settings.lr_decay
-        save(path, state)
-    done["test_loss"] = timed("test", evaluate)(state.model, test, settings.bptt)
-    splits = {"train": train, "valid": valid, "test": test}
-    done["batches"] = {split: count_batches(s, settings.bptt) for split, s in splits.items()}
-    return done
-
-
-def train_epoch(state: RunState, source: np.ndarray, timed: Timed) -> float:
-    """Train on every chunk, as lm/run/trainer.py does; returns the mean loss of the chunks."""
-    settings, optimizer = state.settings, state.optimizer
-    next_chunk = timed("get_batch", get_batch)
-    optimizer.zero_grad = timed("zero_grad", type(optimizer).zero_grad.__get__(optimizer))
-    state.model.train()
-    timed("init_hidden", state.reset_hidden)()
-    total, batches = 0.0, count_batches(source, settings.bptt)
-    for batch in range(batches):
-        data, target = next_chunk(source, batch * settings.bptt, settings.bptt)
-        loss, _, hidden = train_step(
-            state.model, optimizer, data, target, state.hidden, settings.clip
-        )
-        state.hidden = as_tuple(hidden)
-        total += loss.item()
-    return total / batches
-
-
-def start(settings: Settings, vocabulary: list[str]) -> RunState:
-    return RunState(build_model(settings, len(vocabulary)), settings, vocabulary)
-
-
-def save_state(path: Path, state: RunState) -> None:
-    save_checkpoint(path, state.checkpoint())
-
-
-# -------------------------------------------------------------------- the clock
-
-
-class Clock(Watch):
-    """Credits the time since the last event to the component that has just ended."""
+class Losses(Observer):
+    """Keeps the losses and the seconds of each epoch."""
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.calls: Counter[str] = Counter()
-        self.overhead = 0.0
-        self._layer = 0  # of the last recurrent layer, forward or backward
-        self._inside = False
+        self.found: dict[str, list[float]] = {
+            "train_losses": [], "valid_losses": [], "epoch_seconds": [], "test_losses": []
+        }  # fmt: skip
 
-    def __enter__(self) -> Clock:
-        self._previous, mode.watch = mode.watch, self
-        self._repackage = steps.repackage_hidden  # `train_step` calls it by this name
-        steps.repackage_hidden = self.timed("repackage_hidden", self._repackage)
-        self._started = self._since = time.perf_counter()
-        return self
+    def report(self, report: Report) -> None:
+        self.found["train_losses"].append(report.loss)
 
-    def __exit__(self, *_: object) -> None:
-        self.credit("other")
-        self.wall = time.perf_counter() - self._started
-        mode.watch, steps.repackage_hidden = self._previous, self._repackage
+    def epoch_end(self, end: EpochEnd) -> None:
+        self.found["valid_losses"].append(end.valid_loss)
+        self.found["epoch_seconds"].append(end.seconds)
 
-    def credit(self, name: str, now: float | None = None) -> None:
-        now = now or time.perf_counter()
-        self.seconds[name] += now - self._since
-        self.calls[name] += 1
-        self._since = time.perf_counter()
-        self.seconds["other"] += self._since - now  # this method's own time
-        self.overhead += self._since - now
+    def end(self, test_loss: float) -> None:
+        self.found["test_losses"].append(test_loss)
 
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function with its time credited to `name`, and the time before it to "other"."""
 
-        @functools.wraps(function)
-        def measured(*args: Any) -> Any:
-            if self._inside:  # `repackage_hidden` calls itself
-                return function(*args)
-            self.credit("other")
-            self._inside = True
-            try:
-                return function(*args)
-            finally:
-                self._inside = False
-                self.credit(name)
-
-        return measured
-
-    def forward(self, node: Any, values: Sequence[Any]) -> None:
-        now, name = time.perf_counter(), operation(node)
-        if name == "through_time":
-            self._layer += 1
-        self.credit(self._component("forward", name), now)
-
-    def backward(self, node: Any, d_outputs: Sequence[Any], d_inputs: Sequence[Any]) -> None:
-        now, name = time.perf_counter(), operation(node)
-        self.credit(self._component("backward", name), now)
-        if name == "through_time":  # the last layer comes first
-            self._layer -= 1
-
-    def off_tape(self, name: str) -> None:
-        self.credit("clipping" if name == "clip_grad_norm_" else "update")
-
-    def _component(self, direction: str, name: str) -> str:
-        if name == "through_time":
-            return f"{direction} layer {self._layer}"
-        return f"{direction} {PARTS[name]}" if name in PARTS else "other"
-
-    def components(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
-        return {
-            name: {
-                "seconds": self.seconds[name],
-                "share": 100 * self.seconds[name] / self.wall,
-                "calls": self.calls[name],
-            }
-            for name in names
-        }
+def run(settings: Settings, limit: int | None, folder: Path) -> dict[str, Any]:
+    """A whole run of at most `limit` batches of each split; returns its losses and batches."""
+    trainer = start(settings, folder / "model.safetensors", log_interval=sys.maxsize, limit=limit)
+    losses = Losses()
+    trainer.observers.append(losses)
+    trainer.fit()
+    sources = (trainer.train_source, trainer.valid_source, trainer.test_source)
+    batches = [count_batches(source, settings.bptt) for source in sources]
+    return {**losses.found, "batches": dict(zip(SPLITS, batches, strict=True))}
 
 
 def measure(settings: Settings, limit: int | None) -> dict[str, Any]:
     """Run once with the clock: the numbers of profile.json."""
     with tempfile.TemporaryDirectory() as scratch, Clock() as clock:
-        done = run(settings, limit, clock.timed, Path(scratch, "model.safetensors"))
+        done = run(settings, limit, Path(scratch))
     return {
         "wall_seconds": clock.wall,
         "overhead_seconds": clock.overhead,
@@ -281,11 +171,11 @@ def measure_torch(settings: Settings, limit: int | None) -> dict[str, Any]:
 
 def time_lines(line_profiler: Any, settings: Settings, batches: float) -> str:
     """The line tables of the main functions, of a run of a few batches."""
-    functions = [batchify, repackage_hidden, get_batch, train_step, train_epoch,
-                 evaluate.__wrapped__, run]  # fmt: skip
+    functions = [batchify, repackage_hidden, get_batch, Trainer.train_epoch, Trainer._step,
+                 train_step, evaluate.__wrapped__, Trainer.fit]  # fmt: skip
     profiler = line_profiler.LineProfiler(*functions)
     with tempfile.TemporaryDirectory() as scratch, profiler:
-        run(settings, int(batches), lambda _, function: function, Path(scratch, "lines"))
+        run(settings, int(batches), Path(scratch))
     stats, text = profiler.get_stats(), io.StringIO()
     text.write(
         f"The time of each line, in milliseconds, in a run of at most {batches} batches of each "

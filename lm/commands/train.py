@@ -5,23 +5,24 @@ from __future__ import annotations
 import argparse
 import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-
-import minigrad as mg
 
 from ..arguments import Parser, at_least_one, called_as, every
 from ..checkpoint import Checkpoint, load_checkpoint, must_fit
 from ..console import UserError, warn
-from ..corpus import Corpus, Dictionary
-from ..datasets import corpus_files, load_corpus
+from ..corpus import Dictionary
+from ..datasets import corpus_files
 from ..files import same_file
-from ..results import origin
+from ..run.clock import Clock
 from ..run.metrics import MetricsFile, header
+from ..run.observer import Observer
 from ..run.progress import watch
 from ..run.saving import best_path_of
+from ..run.start import start
 from ..run.trainer import Trainer
-from ..settings import PRESETS, Settings, build_model, choose, rules
+from ..settings import PRESETS, Settings, choose, rules
 
 # Options that a checkpoint does not keep, and their defaults.
 NOT_KEPT = {
@@ -42,15 +43,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     with must_fit(args.resume):
         settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
 
-    mg.use(settings.backend)
-    mg.manual_seed(settings.seed)
-    dictionary = Dictionary(checkpoint.vocabulary) if checkpoint else None
-    corpus = load_corpus(settings.data, dictionary, settings.vocabulary)
-    model = build_model(settings, len(corpus.dictionary))
+    # The flow chart of a report. On a GPU only the host's time could be read, and the search for an
+    # anomaly needs the tape for itself.
+    timed = args.report is not None and settings.backend == "numpy" and not args.detect_anomaly
+    with Clock() if timed else nullcontext() as clock:
+        train(args, settings, checkpoint, clock)
 
-    save = default_save(args.resume) if args.save is None else args.save
-    options = args.log_interval, args.dry_run, args.save_every, args.detect_anomaly
-    trainer = Trainer(model, corpus, settings, save, *options)
+
+def train(
+    args: argparse.Namespace, settings: Settings, checkpoint: Checkpoint | None, clock: Clock | None
+) -> None:
+    trainer = start(
+        settings,
+        default_save(args.resume) if args.save is None else args.save,
+        Dictionary(checkpoint.vocabulary) if checkpoint else None,
+        log_interval=args.log_interval,
+        limit=1 if args.dry_run else None,
+        save_every=args.save_every,
+        detect_anomaly=args.detect_anomaly,
+    )
+    if args.dry_run:
+        trainer.epochs = 1
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
@@ -58,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     lines = watch(settings.epochs)
     trainer.observers.append(lines)
     keep_apart(args, trainer)
-    observe(trainer, args, corpus, checkpoint)
-    if unknown := corpus.unknown["train"]:
+    trainer.observers += observers(args, trainer, checkpoint, clock)
+    if unknown := trainer.unknown["train"]:
         warn(
-            f"{unknown:,} of the training text's {len(corpus.train):,} words are not in the "
-            "checkpoint's vocabulary and are read as <unk>; it is probably another text"
+            f"{unknown:,} of the training text's words are not in the checkpoint's vocabulary and "
+            "are read as <unk>; it is probably another text"
         )
     with trainer.stop:  # until the last line, which a second Ctrl-C must not suppress
         trainer.fit()
@@ -72,31 +85,29 @@ def main(argv: Sequence[str] | None = None) -> None:
             lines.command(to_continue(args, trainer.latest_path))
 
 
-def observe(
-    trainer: Trainer, args: argparse.Namespace, corpus: Corpus, checkpoint: Checkpoint | None
-) -> None:
-    """Add the observers that the options ask for."""
+def observers(
+    args: argparse.Namespace,
+    trainer: Trainer,
+    checkpoint: Checkpoint | None,
+    clock: Clock | None,
+) -> Iterator[Observer]:
+    """The observers that the options ask for."""
     state, first = trainer.state, {}
     if args.metrics is not None or args.report is not None:
-        first = {**origin(), **header(state), "batches": trainer.batches}
-    # The page is checked before, and read after, the metrics are cut.
-    if args.report is not None:
-        from ..report.page import must_be_ours
+        from ..results import origin
 
-        must_be_ours(args.report, "--report")
-    if args.tensorboard is not None:
-        from ..run.tensorboard import TensorBoard
-
-        trainer.observers.append(TensorBoard(args.tensorboard, trainer))
-    if args.metrics is not None:
-        kept = checkpoint.run.get("metrics") if checkpoint else None
-        trainer.observers.append(MetricsFile(args.metrics, kept, state.id, first))
-    if args.report is not None:
+        first = {**origin(), **header(state, trainer.batches)}
+    if args.report is not None:  # before the metrics, from which it reads, are cut
         from ..run.webpage import ReportPage
 
-        trainer.observers.append(
-            ReportPage(args.report, trainer, corpus.train, first, args.metrics)
-        )
+        yield ReportPage(args.report, trainer, first, args.metrics, clock)
+    if args.metrics is not None:
+        kept = checkpoint.run.get("metrics") if checkpoint else None
+        yield MetricsFile(args.metrics, kept, state.id, first)
+    if args.tensorboard is not None:  # the last, since it leaves a file if another one fails
+        from ..run.tensorboard import TensorBoard
+
+        yield TensorBoard(args.tensorboard, trainer)
 
 
 def to_continue(args: argparse.Namespace, latest: Path) -> str:
@@ -122,7 +133,8 @@ def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
         if same_file(model, text):
             raise UserError(f"{model} is the text {text}; give --save another file")
     others = [*models, *texts, *filter(None, [args.resume])]
-    for option, path in (("--metrics", args.metrics), ("--report", args.report)):
+    for name in ("metrics", "report", "tensorboard"):
+        option, path = f"--{name}", getattr(args, name)
         for other in others:
             if path is not None and same_file(path, other):
                 raise UserError(f"{option} {path} is the same file as {other}; name another")

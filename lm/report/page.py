@@ -80,7 +80,7 @@ def _status(runs: Sequence[Run]) -> str:
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
     if len(runs) > 1:
         return f"Written {now}"
-    run, now = runs[0], time.strftime("%Y-%m-%d %H:%M:%S %z")
+    run = runs[0]
     done = max((int(x) for x, _ in run.points("valid_loss")), default=0)
     epochs = number(run.settings.get("epochs"))
     of = f" of {epochs:.0f}" if epochs else ""

@@ -27,8 +27,8 @@ from .observer import EpochEnd, Observer, Report
 from .state import RunState
 
 
-def header(state: RunState) -> dict[str, Any]:
-    """The settings, versions and sizes of a run, for its first line; fits JSON."""
+def header(state: RunState, batches: int) -> dict[str, Any]:
+    """The settings, versions and sizes of a run, and its batches per epoch; fits JSON."""
     parameters = list(state.model.parameters())
     return {
         "settings": state.settings.as_dict(),
@@ -36,6 +36,7 @@ def header(state: RunState) -> dict[str, Any]:
         "versions": versions(array_module(parameters[0].data)),
         "parameters": sum(p.size for p in parameters),
         "words": len(state.vocabulary),
+        "batches": batches,
     }
 
 

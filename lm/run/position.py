@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 
@@ -31,3 +32,16 @@ class Position:
         if improved:
             self.best_loss = loss
         return improved
+
+
+class Stopwatch:
+    """Measures wall time, and CPU time on all cores, in seconds."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def lap(self) -> tuple[float, float]:
+        """The time since the last call, or since the start."""
+        before = self._wall, self._cpu
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self._wall - before[0], self._cpu - before[1]

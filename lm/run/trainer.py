@@ -22,6 +22,7 @@ from ..steps import evaluate, train_step
 from .divergence import DivergenceWatch, where
 from .losses import Losses
 from .observer import EpochEnd, Observer, Report
+from .position import Stopwatch
 from .saving import Saver
 from .state import RunState
 from .stopping import StopRequest
@@ -34,8 +35,9 @@ class Trainer:
 
     `best_path` receives the model with the best validation loss. `latest_path`, from which `resume`
     continues, receives the state after every epoch, within an epoch as often as `save_every` says,
-    and at Ctrl-C or SIGTERM. `detect_anomaly` finds the first operation whose result is not finite.
-    Raises UserError if a split is too short or `best_path` can't be written to.
+    and at Ctrl-C or SIGTERM. `limit` is the most batches of each split. `detect_anomaly` finds the
+    first operation whose result is not finite. Raises UserError if a split is too short or
+    `best_path` can't be written to.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Trainer:
         settings: Settings,
         best_path: str | os.PathLike[str],
         log_interval: int = 200,
-        dry_run: bool = False,
+        limit: int | None = None,
         save_every: Every | None = None,
         detect_anomaly: bool = False,
     ) -> None:
@@ -57,8 +59,8 @@ class Trainer:
         self.observers: list[Observer] = []
         self.log_interval = log_interval
         self.detect_anomaly = detect_anomaly
-        self.epochs = 1 if dry_run else settings.epochs
-        rows = settings.bptt + 1 if dry_run else None  # one chunk, or all
+        self.epochs = settings.epochs
+        rows = None if limit is None else limit * settings.bptt + 1
         self.train_source = columns("train", corpus.train, settings.batch_size)[:rows]
         self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)[:rows]
         self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)[:rows]
@@ -103,7 +105,7 @@ class Trainer:
                 self.saver.latest(self.checkpoint())
                 raise
             self._note_stopping()
-            return self.test()
+            return self.finish()
 
     @property
     def unfinished(self) -> bool:
@@ -117,7 +119,7 @@ class Trainer:
         if position.batch == 0:
             state.reset_hidden()
         state.losses.restart_clock()
-        wall, cpu = time.perf_counter(), time.process_time()
+        watch = Stopwatch()
         while position.batch < self.batches and not self.stop.requested:
             words = self._step()
             for observer in self.observers:
@@ -127,9 +129,9 @@ class Trainer:
             elif not self._has_reported and state.losses.seconds >= FIRST_REPORT:
                 self._report(early=True)
             self._note_stopping()
-            since, wall, cpu = (wall, cpu), time.perf_counter(), time.process_time()
-            position.train_seconds += wall - since[0]
-            position.cpu_seconds += cpu - since[1]
+            wall, cpu = watch.lap()
+            position.train_seconds += wall
+            position.cpu_seconds += cpu
             if self.saver.due():
                 self.saver.latest(self.checkpoint())
 
@@ -155,7 +157,7 @@ class Trainer:
         state, settings, epoch = self.state, self.settings, self.state.position.epoch
         trained, cpu = state.position.train_seconds, state.position.cpu_seconds
         started = time.perf_counter()
-        loss = self._evaluate("validating", self.valid_source)
+        loss = self.validate()
         seconds = trained + time.perf_counter() - started
         words = (len(self.train_source) - 1) * settings.batch_size
         end = EpochEnd(epoch, seconds, loss, trained, cpu, words)
@@ -172,18 +174,24 @@ class Trainer:
         self.saver.best(checkpoint, loss)
         self.saver.latest(checkpoint)
 
-    def test(self) -> float:
+    def finish(self) -> float:
         """Save the latest state for the last time; returns the test loss of the best model."""
         checkpoint = self.checkpoint()
         self.saver.latest(checkpoint, last=True)
         if self.saver.kept_loss is None:  # stopped before the first validation
             self.saver.best(checkpoint, None)
         self.model.load_state_dict(self.saver.best_model(checkpoint))
-        loss = self._evaluate("testing", self.test_source)
+        loss = self.test()
         for observer in self.observers:
             observer.end(loss)
         self.saver.finish()
         return loss
+
+    def validate(self) -> float:
+        return self._evaluate("validating", self.valid_source)
+
+    def test(self) -> float:
+        return self._evaluate("testing", self.test_source)
 
     def _evaluate(self, doing: str, source: np.ndarray) -> float:
         """The loss over a split, with its progress reported."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..console import UserError, warn
 from ..frequency import by_frequency
 from ..report.data import Run, read_runs
 from ..report.page import must_be_ours, runs_on, write
+from .clock import Clock
 from .insight import improves, samples
 from .metrics import end_record, epoch_record, finite, report_record
 from .observer import EpochEnd, Observer, Report
@@ -21,22 +23,24 @@ from .trainer import Trainer
 class ReportPage(Observer):
     """A page that is written anew after every epoch and at the end.
 
-    What a resumed run had reported before is read from the page, or else from its metrics file. A
-    page that can't be written is left out with a warning. Raises UserError if the file is not a
-    page of ours (it is not changed then), or no file can be created there.
+    What a resumed run had reported before is read from the page, or else from its metrics file.
+    With a clock, the page also has the flow chart with the shares of this process so far. A page
+    that can't be written is left out with a warning. Raises UserError if the file is not a page of
+    ours (it is not changed then), or no file can be created there.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         trainer: Trainer,
-        train: np.ndarray,
         header: Mapping[str, Any],
         metrics: str | os.PathLike[str] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         must_be_ours(path, "--report")
-        self.path, self.trainer = path, trainer
-        self.counts = np.bincount(train, minlength=len(trainer.state.vocabulary))
+        self.path, self.trainer, self.clock = path, trainer, clock
+        words, source = len(trainer.state.vocabulary), trainer.train_source
+        self.counts = np.bincount(source.reshape(-1), minlength=words)
         self.run = self._earlier(metrics)
         self.run.header = dict(header)
         position = trainer.state.position
@@ -55,16 +59,21 @@ class ReportPage(Observer):
 
     def epoch_end(self, end: EpochEnd) -> None:
         self.run.add(finite(epoch_record(end)))
-        if improves(self.trainer.state, end.valid_loss):
-            self._look(end.epoch)
-        self._write()
+        with self._unmeasured():
+            if improves(self.trainer.state, end.valid_loss):
+                self._look(end.epoch)
+            self._write()
 
     def end(self, test_loss: float) -> None:
         self.run.add(end_record(test_loss))
-        if not self.run.extras:  # a page that was lost, or no epoch was completed
-            best = self.run.best()
-            self._look(int(best[1]) if best else self.trainer.state.position.epoch)
-        self._write()
+        with self._unmeasured():
+            if "epoch" not in self.run.extras:  # a page that was lost, or no epoch was completed
+                best = self.run.best()
+                self._look(int(best[1]) if best else self.trainer.state.position.epoch)
+            self._write()
+
+    def _unmeasured(self) -> AbstractContextManager[None]:
+        return self.clock.paused() if self.clock else nullcontext()
 
     def _look(self, epoch: int) -> None:
         """See what the model of this epoch, the best so far, has learnt."""
@@ -77,6 +86,8 @@ class ReportPage(Observer):
         }
 
     def _write(self) -> None:
+        if self.clock:
+            self.run.extras["shares"] = self.clock.shares(self.trainer.settings.nlayers)
         try:
             write(self.path, [self.run])
         except OSError as error:

@@ -23,21 +23,20 @@ if __name__ == "__main__":  # a signal during the slow imports ends the process 
 
     leave_at_signals()
 
-import minigrad as mg
 from minigrad.cells import CELLS
 
 from ..arguments import Every
 from ..checkpoint import Checkpoint, load_checkpoint
 from ..console import UserError, run_command
-from ..datasets import load_corpus
 from ..files import replace_file
 from ..results import write_result
 from ..run.divergence import Diverged
-from ..run.metrics import MetricsFile, header
+from ..run.metrics import MetricsFile, header, read_record
 from ..run.observer import Observer
+from ..run.start import start
 from ..run.stopping import StopRequest
 from ..run.trainer import Trainer
-from ..settings import Settings, build_model, resolved
+from ..settings import Settings, resolved
 from ..steps import perplexity
 
 SAVE_EVERY = Every(seconds=120.0)
@@ -148,12 +147,11 @@ def write_trial(folder: Path, trial: Trial, **numbers: Any) -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file, without one that is still being written."""
-    records = []
-    with contextlib.suppress(OSError):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
-    return [r for r in records if isinstance(r, dict)]
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    return [record for record in map(read_record, lines) if record]
 
 
 def _epochs(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -253,15 +251,10 @@ def run_trial(folder: Path, settings: Settings) -> None:
 
 def _train(folder: Path, settings: Settings, stop: StopRequest, notes: list[str]) -> float | None:
     """Train to the end; returns the test loss, or None if asked to stop before."""
-    mg.use(settings.backend)
-    mg.manual_seed(settings.seed)
-    corpus = load_corpus(settings.data, None, settings.vocabulary)
     best, metrics = folder / "model.safetensors", folder / "metrics.jsonl"
 
     def new() -> Trainer:
-        mg.manual_seed(settings.seed)
-        model = build_model(settings, len(corpus.dictionary))
-        return Trainer(model, corpus, settings, best, LOG_INTERVAL, save_every=SAVE_EVERY)
+        return start(settings, best, log_interval=LOG_INTERVAL, save_every=SAVE_EVERY)
 
     trainer, checkpoint = new(), None
     try:
@@ -274,7 +267,7 @@ def _train(folder: Path, settings: Settings, stop: StopRequest, notes: list[str]
             path.unlink(missing_ok=True)
     trainer.stop = stop
     kept = checkpoint.run.get("metrics") if checkpoint else None
-    first = {**header(trainer.state), "batches": trainer.batches}
+    first = header(trainer.state, trainer.batches)
     lines = MetricsFile(metrics, kept, trainer.state.id, first)
     trainer.observers += [lines, Stopping(folder.parent / STOP, trainer)]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lm import flow
+from lm.report.page import runs_on
 
 Call = Callable[..., Any]
 
@@ -36,7 +40,8 @@ class Loads(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
-            if name in ("src", "href", "data") and value and not value.startswith("#"):
+            inside = value is None or value.startswith(("#", "data:"))
+            if name in ("src", "href", "data") and not inside:
                 self.found.append(value)
 
 
@@ -54,6 +59,23 @@ def test_a_page_shows_the_run_and_loads_nothing(
                  "Temperature 0.7", "Temperature 1.3", "Perplexity by word frequency"):  # fmt: skip
         assert part in text, part
     assert "prefers-color-scheme" in text
+
+
+def test_the_page_has_the_flow_chart_with_the_shares_of_this_run(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "run.html"
+    train(call, train_options, tmp_path, "--report", str(page))
+    (run,) = runs_on(page)
+    shares = run.extras["shares"]
+    assert list(shares) == flow.components(run.settings["nlayers"])
+    assert sum(shares.values()) == pytest.approx(100)
+    assert all(share > 0 for share in shares.values())
+    chart = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', page.read_text())
+    assert chart is not None and base64.b64decode(chart[1]).decode() == flow.svg(shares)
+    anomaly = tmp_path / "anomaly.html"  # where the tape is needed for something else
+    train(call, train_options, tmp_path, "--report", str(anomaly), "--detect-anomaly")
+    assert "shares" not in runs_on(anomaly)[0].extras
 
 
 def test_watching_changes_no_number(call: Call, train_options: list[str], tmp_path: Path) -> None:

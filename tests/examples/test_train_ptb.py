@@ -406,7 +406,7 @@ def test_ctrl_c_before_training_is_one_line(
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lm.commands.train.load_corpus", interrupted)
+    monkeypatch.setattr("lm.run.start.load_corpus", interrupted)
     assert "interrupted" in call("train_ptb", *train_options).error()
 
 

@@ -61,7 +61,7 @@ def make_trainer(corpus: Corpus, tmp_path: Path) -> Callable[..., Trainer]:
         corpus: Corpus = corpus,
         folder: Path = tmp_path,
         log_interval: int = 5,
-        dry_run: bool = False,
+        limit: int | None = None,
         save_every: Every | None = None,
         **settings: Any,
     ) -> Trainer:
@@ -69,7 +69,7 @@ def make_trainer(corpus: Corpus, tmp_path: Path) -> Callable[..., Trainer]:
         mg.manual_seed(chosen.seed)
         model = build_model(chosen, len(corpus.dictionary))
         path = folder / "model.safetensors"
-        return Trainer(model, corpus, chosen, path, log_interval, dry_run, save_every)
+        return Trainer(model, corpus, chosen, path, log_interval, limit, save_every)
 
     return make
 

@@ -295,7 +295,7 @@ def test_the_start_line_says_how_many_words_are_unknown(make_trainer: Make) -> N
 
 
 def test_dry_run_is_one_batch_of_everything(make_trainer: Make, watched: Watched) -> None:
-    trainer = make_trainer(dry_run=True, epochs=1, bptt=4)
+    trainer = make_trainer(limit=1, epochs=1, bptt=4)
     watcher = watched(trainer)
     trainer.fit()
     assert watcher.batches == [(1, 1)]
@@ -352,7 +352,7 @@ def test_divergence_is_a_user_error_that_names_the_learning_rate(
 def test_the_header_says_what_is_trained_with_what(
     make_trainer: Callable[..., Trainer], backend: str
 ) -> None:
-    first = header(make_trainer(lr=None).state)
+    first = header(make_trainer(lr=None).state, 3)
     assert json.loads(json.dumps(first)) == first
     assert first["settings"]["lr"] == 20.0
     names = {"minigrad", "numpy", "python"} | ({"cupy"} if backend == "cupy" else set())
