@@ -1,7 +1,7 @@
 """Train a small convolutional network on scikit-learn's handwritten digits.
 
 python examples/train_digits.py
-python examples/train_digits.py --dropout none --no-batch-norm
+python examples/train_digits.py --dropout none --no-batch-norm --report digits.html
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import numpy as np
 import minigrad as mg
 from lm.arguments import Parser, at_least_one, positive, probability, whole
 from lm.console import UserError, run_command, show
+from lm.report.data import Run
+from lm.report.page import must_be_ours, update
+from lm.results import origin
 from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.backend import current_backend
@@ -36,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     train_images, train_labels, test_images, test_labels = digits(args.seed)
     model = network(args.dropout, args.p, args.batch_norm)
     optimizer = optim.Adam(model.parameters(), args.lr)
+    pieces = len(batches(np.arange(len(train_images)), args.batch_size))
+    page = Page(args, model, pieces) if args.report is not None else None
     order = np.random.default_rng(args.seed)
 
     for epoch in range(1, args.epochs + 1):
@@ -53,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f"the loss is {losses[-1]} in epoch {epoch} with --lr {args.lr:g}; "
                     "start again with a lower one"
                 )
-        show(
-            f"| epoch {epoch:3d} | loss {np.mean(losses):6.4f} "
-            f"| test accuracy {accuracy(model, test_images, test_labels):6.2%}"
-        )
+        correct = accuracy(model, test_images, test_labels)
+        show(f"| epoch {epoch:3d} | loss {np.mean(losses):6.4f} | test accuracy {correct:6.2%}")
+        if page is not None:
+            page.epoch_end(epoch, optimizer.lr, losses, correct)
 
 
 def network(dropout: str, p: float, batch_norm: bool) -> nn.Sequential:
@@ -103,6 +108,23 @@ def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
     return float((predicted == labels).mean())
 
 
+class Page:
+    """The page about this run, written anew after every epoch."""
+
+    def __init__(self, args: argparse.Namespace, model: nn.Module, pieces: int) -> None:
+        must_be_ours(args.report, "--report")
+        settings = {name: value for name, value in vars(args).items() if name != "report"}
+        parameters = sum(p.size for p in model.parameters())
+        header = {"settings": settings, "parameters": parameters, "batches": pieces, **origin()}
+        self.path, self.run = args.report, Run("digits", header=header)
+
+    def epoch_end(self, epoch: int, lr: float, losses: list[float], correct: float) -> None:
+        for batch, loss in enumerate(losses, start=1):
+            self.run.add({"epoch": epoch, "batch": batch, "lr": lr, "loss": loss})
+        self.run.add({"epoch": epoch, "valid_loss": None, "valid_accuracy": correct})
+        update(self.path, [self.run], "Handwritten digits")
+
+
 def parser() -> Parser:
     p = Parser(description="Train a small convolutional network on handwritten digits.")
     p.add_argument("--dropout", choices=DROPOUT, default="spatial",
@@ -118,6 +140,7 @@ def parser() -> Parser:
     p.add_argument("--epochs", type=at_least_one, default=40, help="passes over the images")
     p.add_argument("--lr", type=positive, default=3e-3, help="initial learning rate of Adam")
     p.add_argument("--seed", type=whole, default=1, help="seed of the split and all random draws")
+    p.add_argument("--report", metavar="FILE.html", help="a page with curves, after every epoch")
     p.add_argument("--backend", choices=mg.BACKENDS, default=current_backend(), help="the device")
     return p
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import flow
-from ..console import UserError, printable
+from ..console import UserError, printable, warn
 from ..files import replace_file, try_to_write
 from ..steps import perplexity
 from . import charts
@@ -138,9 +138,9 @@ def duration(seconds: float) -> str:
 # -------------------------------------------------------------------- curves
 
 CURVES = (  # a heading, and the numbers that share a chart where there is one run
-    ("Loss (nats per word)", {"loss": "training", "valid_loss": "validation"}),
+    ("Loss (nats)", {"loss": "training", "valid_loss": "validation"}),
     ("Perplexity", {"perplexity": "training", "valid_perplexity": "validation"}),
-    ("Test accuracy", {"valid_accuracy": "test"}),
+    ("Test accuracy (%)", {"valid_accuracy": "test"}),
     ("Learning rate", {"lr": "learning rate"}),
     ("Gradient norm before clipping", {"grad_norm": "gradient norm"}),
     ("Words per second", {"tokens_per_second": "words per second"}),
@@ -154,7 +154,8 @@ def _curves(runs: Sequence[Run]) -> Iterator[str]:
                 Series(what, _points(runs[0], name), i, name.startswith("valid"))
                 for i, (name, what) in enumerate(names.items())
             ]
-            key = "".join(f"<span>{swatch(s.style)} {s.name}</span>" for s in series if s.points)
+            shown = [s for s in series if any(y is not None for _, y in s.points)]
+            key = "".join(f"<span>{swatch(s.style)} {s.name}</span>" for s in shown)
             key = f'<p class="legend">{key}</p>' if len(names) > 1 else ""
             if drawn := chart(heading, series):
                 yield drawn.replace("</figcaption>", f"</figcaption>{key}", 1)
@@ -302,6 +303,17 @@ def write(path: str | os.PathLike[str], runs: Sequence[Run], heading: str = "") 
     replace_file(path, page(runs, heading).encode("utf-8", "backslashreplace"))
 
 
+def update(path: str | os.PathLike[str], runs: Sequence[Run], heading: str = "") -> None:
+    """Replace the page at `path` during a run, which a failure must not end: it is a warning."""
+    try:
+        write(path, runs, heading)
+    except OSError as error:
+        warn(
+            f"can't write the report to {path}: {error.strerror}; training continues, "
+            "and the next epoch tries again"
+        )
+
+
 STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --card: #f6f8fa; --ink: #1f2328;
   --pale: #59636e; --line: #d1d9e0; --mark: #fff3c4 }
@@ -328,7 +340,8 @@ dd { margin: 4px 0 0; font-size: 1.375rem; font-weight: 600; line-height: 1.2 }
 .charts { grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)) }
 .cards { grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)) }
 blockquote { margin: 0; white-space: pre-line; font-family: ui-serif, Georgia, serif }
-figure { margin: 0; padding: 12px 14px 6px; border: 1px solid var(--line); border-radius: 8px }
+figure { position: relative; margin: 0; padding: 12px 14px 6px;
+  border: 1px solid var(--line); border-radius: 8px }
 figcaption { font-weight: 600 } figcaption .pale { font-weight: 400 }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 2px 0 6px; font-size: .875rem }
 .swatch { width: 36px; height: 10px; vertical-align: middle; overflow: visible }
@@ -338,8 +351,9 @@ svg.chart { display: block; width: 100%; touch-action: pan-y }
 .series path { fill: none; stroke-width: 2; stroke-linejoin: round }
 .series circle { fill: currentColor; stroke: none }
 .pointer { stroke: var(--pale); visibility: hidden }
-.readout { min-height: 2.7em; margin: 4px 0 0; font-size: .8125rem; line-height: 1.35;
-  color: var(--pale); font-variant-numeric: tabular-nums }
+.readout { position: absolute; left: 14px; right: 14px; bottom: 6px; margin: 0;
+  font-size: .8125rem; line-height: 1.35; background: var(--ground); color: var(--pale);
+  font-variant-numeric: tabular-nums }
 .flow { display: block; max-width: 100% }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-size: .9375rem; font-variant-numeric: tabular-nums }

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..console import UserError, warn
+from ..console import UserError
 from ..frequency import by_frequency
 from ..report.data import Run, read_runs
-from ..report.page import must_be_ours, runs_on, write
+from ..report.page import must_be_ours, runs_on, update
 from .clock import Clock
 from .insight import improves, samples
 from .metrics import end_record, epoch_record, finite, report_record
@@ -88,13 +88,7 @@ class ReportPage(Observer):
     def _write(self) -> None:
         if self.clock:
             self.run.extras["shares"] = self.clock.shares(self.trainer.settings.nlayers)
-        try:
-            write(self.path, [self.run])
-        except OSError as error:
-            warn(
-                f"can't write the report to {self.path}: {error.strerror}; training continues, "
-                "and the next epoch tries again"
-            )
+        update(self.path, [self.run])
 
 
 def _runs_in(metrics: str | os.PathLike[str]) -> Sequence[Run]:

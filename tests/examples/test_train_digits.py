@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lm.console import one_line_errors
+from lm.report.page import runs_on
 
 pytest.importorskip("sklearn")
 
@@ -47,6 +48,30 @@ def test_the_defaults_reach_98_5_percent(
 ) -> None:
     train_digits.main(["--seed", str(seed)])
     assert accuracies(capsys.readouterr().out)[-1] >= 98.5
+
+
+def test_a_report_has_the_curves(
+    train_digits: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "digits.html"
+    train_digits.main(["--epochs", "2", "--batch-size", "400", "--report", str(page)])
+    printed = [percent / 100 for percent in accuracies(capsys.readouterr().out)]
+    (run,) = runs_on(page)
+    assert [x for x, _ in run.points("loss")] == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    assert [y for _, y in run.points("valid_accuracy")] == pytest.approx(printed, abs=1e-4)
+    text = page.read_text()
+    assert "Epoch 2 of 2 done" in text and "Test accuracy" in text
+    assert "perplexity" not in text.partition("<script")[0]
+
+
+def test_another_file_is_not_replaced_by_a_report(
+    train_digits: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "mine.html"
+    page.write_text("mine")
+    with pytest.raises(SystemExit), one_line_errors():
+        train_digits.main(["--epochs", "1", "--report", str(page)])
+    assert "is not a report" in capsys.readouterr().err and page.read_text() == "mine"
 
 
 def test_training_and_test_images_are_apart_and_complete(train_digits: ModuleType) -> None:
