@@ -74,8 +74,8 @@ def train(
     trainer.observers += observers(args, trainer, checkpoint, clock)
     if unknown := trainer.unknown["train"]:
         warn(
-            f"{unknown:,} of the training text's words are not in the checkpoint's vocabulary and "
-            "are read as <unk>; it is probably another text"
+            f"{unknown:,} of the training text's {trainer.words:,} words are not in the "
+            "checkpoint's vocabulary and are read as <unk>; it is probably another text"
         )
     with trainer.stop:  # until the last line, which a second Ctrl-C must not suppress
         trainer.fit()

@@ -55,7 +55,7 @@ class Trainer:
         self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
         self.state = RunState(model, settings, corpus.dictionary.idx2word)
         self.model, self.settings = model, self.state.settings
-        self.unknown = corpus.unknown
+        self.unknown, self.words = corpus.unknown, len(corpus.train)
         self.observers: list[Observer] = []
         self.log_interval = log_interval
         self.detect_anomaly = detect_anomaly
