@@ -1,0 +1,71 @@
+"""The settings of the site: python -m sphinx docs build/docs, or make docs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from extensions.source import address  # noqa: E402
+from minigrad import __version__  # noqa: E402
+
+project = "minigrad + lm"
+author = "the authors of minigrad"
+version = release = __version__
+html_title = project
+html_copy_source = html_show_sourcelink = html_show_sphinx = False
+html_show_copyright = False
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.linkcode",
+    "extensions.contents",
+    "extensions.diagrams",
+    "extensions.docstrings",
+    "extensions.katex",
+    "extensions.source",
+]
+exclude_patterns = ["results"]
+
+# Pages are CommonMark with mathematics and diagrams, so that a code host shows them too.
+myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["mermaid"]
+myst_heading_anchors = 4
+myst_url_schemes = {"http": None, "https": None, "source": {"url": "{{path}}#{{fragment}}"}}
+
+# The tables of contents. A code host shows the links in the two index pages instead.
+CHAPTERS = [
+    "dropout", "batch-norm", "language-model", "bptt", "detach", "tying", "lstm-gru", "test-set",
+    "inside", "find-the-bug",
+]  # fmt: skip
+contents = {
+    "index": {
+        "Course": ["course/index"],
+        "Guides": ["gradcheck", "mutation", "speed", "gpu"],
+        "Reference": ["api/index"],
+    },
+    "course/index": {"Chapters": CHAPTERS, "More": ["exercise", "glossary"]},
+}
+
+# The reference.
+autosummary_generate = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+add_module_names = False
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+linkcode_resolve = address
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["katex/katex.min.css", "site.css"]
+html_js_files = ["search.js"]
+html_math_renderer = "katex"
+pygments_style = "github-light"
+pygments_dark_style = "github-dark"
+
+# Until all chapters are there: links to the missing ones are no mistakes.
+if not all((Path(__file__).parent / "course" / f"{name}.md").is_file() for name in CHAPTERS):
+    suppress_warnings = ["myst.xref_missing"]

@@ -1,0 +1,24 @@
+"""Tables of contents from conf.py, since a code host would show a `toctree` as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+
+def add_contents(app: Sphinx, docname: str, text: list[str]) -> None:
+    """Append the hidden tables of contents of a page: one for each caption."""
+    folder = Path(app.srcdir, docname).parent
+    for caption, names in app.config.contents.get(docname, {}).items():
+        there = [name for name in names if any(folder.glob(f"{name}.*"))]
+        if there:
+            head = f"```{{toctree}}\n:hidden:\n:caption: {caption}\n"
+            text[0] += "\n\n" + head + "\n" + "\n".join(there) + "\n```\n"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_config_value("contents", {}, "env")
+    app.connect("source-read", add_contents)
+    return {"parallel_read_safe": True}

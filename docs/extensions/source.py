@@ -1,0 +1,134 @@
+"""The source as pages of the site, and the links to it.
+
+A page links to a file of the project, [`TanhRNN.step`](../../minigrad/cells.py#L90), as a code host
+needs it. In the site such a link leads to a page with that file, at that line. A quotation of
+source gets a caption that leads there too.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import update
+from docutils import nodes
+from pygments.lexers import get_lexer_for_filename
+from pygments.util import ClassNotFound
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = "source"  # in the site
+SHOWN = ("minigrad", "lm")  # packages of which every file has a page
+LINK = re.compile(r"\]\((?P<file>[^)#:\s]+)(?:#L(?P<line>\d+))?\)")
+COMMENT = re.compile(r"\s*<!-- source: (?P<file>\S+) (?P<name>[\w.]+)(?P<part>[^>]*) -->\s*")
+
+
+def url(docname: str, file: str, line: int | str | None = None) -> str:
+    """The address of a file of the project in the site, seen from a page."""
+    up = "../" * docname.count("/")
+    return f"{up}{FOLDER}/{file}.html" + (f"#L-{line}" if line else "")
+
+
+def linked(folder: Path, match: re.Match[str]) -> str | None:
+    """The file that a link names if it is a source file: not a page or a picture."""
+    path = Path(os.path.normpath(folder / match["file"]))
+    is_page = path.is_relative_to(ROOT / "docs") and path.suffix in (".md", ".rst", ".svg", ".png")
+    if is_page or not path.is_file() or not path.is_relative_to(ROOT):
+        return None
+    return path.relative_to(ROOT).as_posix()
+
+
+# -------------------------------------------------------------------- links in pages
+
+
+def lead_links_to_source(app: Sphinx, docname: str, text: list[str]) -> None:
+    folder = Path(app.srcdir, docname).parent
+
+    def replaced(match: re.Match[str]) -> str:
+        file = linked(folder, match)
+        if file is None:
+            return match[0]
+        if file == "README.md":
+            return f"]({os.path.relpath(Path(app.srcdir, 'index.md'), folder)})"
+        return f"](source:{url(docname, file, match['line'])})"
+
+    text[0] = LINK.sub(replaced, text[0])
+
+
+def caption_quotations(app: Sphinx, doctree: nodes.document) -> None:
+    """Put a caption with a link above each quotation of source, and remove all comments."""
+    for raw in list(doctree.findall(nodes.raw)):
+        match = COMMENT.fullmatch(raw.astext())
+        following = raw.next_node(descend=False, siblings=True)
+        if match and isinstance(following, nodes.literal_block):
+            wrap(following, match, app.env.docname)
+        if re.fullmatch(r"\s*<!--.*?-->\s*", raw.astext(), re.DOTALL):
+            raw.parent.remove(raw)
+
+
+def wrap(block: nodes.literal_block, match: re.Match[str], docname: str) -> None:
+    file, name, part = match["file"], match["name"], match["part"].strip()
+    line = update.find(ROOT / file, name).lineno
+    lines = f", lines {part}" if part and part != "whole" else ""
+    link = nodes.reference("", "", refuri=url(docname, file, line), internal=True)
+    link += nodes.literal(name, name)
+    caption = nodes.caption("", "", link, nodes.Text(f" in {file}{lines}"))
+    container = nodes.container("", literal_block=True, classes=["literal-block-wrapper"])
+    block.replace_self(container)
+    container += [caption, block]
+
+
+def address(domain: str, info: dict[str, str]) -> str | None:
+    """Where the reference, whose pages are in api/, finds the source of an object."""
+    found: Any = sys.modules.get(info["module"])
+    for name in info["fullname"].split("."):
+        found = getattr(found, name, None)
+    found = inspect.unwrap(found.fget if isinstance(found, property) else found)
+    try:
+        file, (_, line) = Path(inspect.getfile(found)), inspect.getsourcelines(found)
+    except (OSError, TypeError):
+        return None  # not a function or a class
+    if not file.is_relative_to(ROOT):
+        return None
+    return url("api/", file.relative_to(ROOT).as_posix(), line)
+
+
+# -------------------------------------------------------------------- pages
+
+
+def shown() -> list[str]:
+    """The files that have a page: the library, and all that the pages link to."""
+    files = {p.relative_to(ROOT).as_posix() for s in SHOWN for p in (ROOT / s).rglob("*.py")}
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        files |= {f for m in LINK.finditer(text) if (f := linked(page.parent, m))}
+        files |= {m["file"] for m in COMMENT.finditer(text)}
+    return sorted(files - {"README.md"})
+
+
+def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """A page for each file, whose lines have the anchors L-1, L-2, and so on."""
+    for file in shown():
+        code = (ROOT / file).read_text(encoding="utf-8")
+        try:
+            language = get_lexer_for_filename(file).aliases[0]
+        except ClassNotFound:
+            language = "text"
+        highlighter = app.builder.highlighter  # type: ignore[attr-defined]
+        lines = highlighter.highlight_block(code, language, linespans="L")
+        title = f"<h1>{html.escape(file)}</h1>"
+        context = {"title": file, "body": f'{title}<div class="source">{lines}</div>'}
+        yield f"{FOLDER}/{file}", context, "page.html"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("source-read", lead_links_to_source)
+    app.connect("doctree-read", caption_quotations)
+    app.connect("html-collect-pages", pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
