@@ -41,19 +41,22 @@ CHAPTERS = [
 ]  # fmt: skip
 contents = {
     "index": {
-        "Course": ["course/index"],
+        "Course": ["course/index", *(f"course/{name}" for name in CHAPTERS)],
+        "Beside the course": ["course/exercise", "course/glossary"],
         "Guides": ["gradcheck", "mutation", "speed", "gpu"],
         "Reference": ["api/index"],
+        "Project": ["project/readme", "project/contributing", "project/changelog"],
     },
-    "course/index": {"Chapters": CHAPTERS, "More": ["exercise", "glossary"]},
 }
 
 # The reference.
 autosummary_generate = False
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 linkcode_resolve = address
@@ -63,6 +66,18 @@ html_static_path = ["_static"]
 html_css_files = ["katex/katex.min.css", "site.css"]
 html_js_files = ["search.js"]
 html_math_renderer = "katex"
+html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#005f94",
+        "color-brand-content": "#0068a3",
+        "color-sidebar-link-text--top-level": "var(--color-foreground-secondary)",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#6cc0ef",
+        "color-brand-content": "#6cc0ef",
+        "color-sidebar-link-text--top-level": "var(--color-foreground-secondary)",
+    },
+}
 pygments_style = "github-light"
 pygments_dark_style = "github-dark"
 

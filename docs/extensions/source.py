@@ -25,38 +25,51 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "source"  # in the site
 SHOWN = ("minigrad", "lm")  # packages of which every file has a page
-LINK = re.compile(r"\]\((?P<file>[^)#:\s]+)(?:#L(?P<line>\d+))?\)")
+PROJECT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")  # pages in docs/project stand for them
+LINK = re.compile(r"\]\((?P<file>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 COMMENT = re.compile(r"\s*<!-- source: (?P<file>\S+) (?P<name>[\w.]+)(?P<part>[^>]*) -->\s*")
 
 
-def url(docname: str, file: str, line: int | str | None = None) -> str:
+def url(docname: str, file: str, line: int | str = "") -> str:
     """The address of a file of the project in the site, seen from a page."""
     up = "../" * docname.count("/")
     return f"{up}{FOLDER}/{file}.html" + (f"#L-{line}" if line else "")
 
 
-def linked(folder: Path, match: re.Match[str]) -> str | None:
-    """The file that a link names if it is a source file: not a page or a picture."""
-    path = Path(os.path.normpath(folder / match["file"]))
+def linked(folder: Path, file: str) -> Path | None:
+    """The file of the project that a link names, if there is one."""
+    path = Path(os.path.normpath(folder / file))
+    return path if path.is_file() and path.is_relative_to(ROOT) else None
+
+
+def is_source(path: Path) -> bool:
+    """Whether the site shows a file as source: it is neither a page nor a picture."""
     is_page = path.is_relative_to(ROOT / "docs") and path.suffix in (".md", ".rst", ".svg", ".png")
-    if is_page or not path.is_file() or not path.is_relative_to(ROOT):
-        return None
-    return path.relative_to(ROOT).as_posix()
+    return not is_page and path.relative_to(ROOT).as_posix() not in PROJECT
 
 
-# -------------------------------------------------------------------- links in pages
+# -------------------------------------------------------------------- pages of Markdown
 
 
-def lead_links_to_source(app: Sphinx, docname: str, text: list[str]) -> None:
-    folder = Path(app.srcdir, docname).parent
+def prepare(app: Sphinx, docname: str, text: list[str]) -> None:
+    """Fill the pages of docs/project, and give all links the form that they have in the site."""
+    page = Path(app.srcdir, docname)
+    folder = page.parent
+    if folder.name == "project":
+        page, folder = ROOT / f"{page.name.upper()}.md", ROOT
+        text[0] = page.read_text(encoding="utf-8")
+        app.env.note_dependency(page)
 
     def replaced(match: re.Match[str]) -> str:
-        file = linked(folder, match)
-        if file is None:
+        path, anchor = linked(folder, match["file"]), match["anchor"] or ""
+        if path is None:
             return match[0]
-        if file == "README.md":
-            return f"]({os.path.relpath(Path(app.srcdir, 'index.md'), folder)})"
-        return f"](source:{url(docname, file, match['line'])})"
+        if is_source(path):
+            file = path.relative_to(ROOT).as_posix()
+            return f"](source:{url(docname, file, anchor.removeprefix('#L'))})"
+        if path.parent == ROOT:
+            path = Path(app.srcdir, "project", path.name.lower())
+        return f"]({os.path.relpath(path, Path(app.srcdir, docname).parent)}{anchor})"
 
     text[0] = LINK.sub(replaced, text[0])
 
@@ -105,11 +118,12 @@ def address(domain: str, info: dict[str, str]) -> str | None:
 def shown() -> list[str]:
     """The files that have a page: the library, and all that the pages link to."""
     files = {p.relative_to(ROOT).as_posix() for s in SHOWN for p in (ROOT / s).rglob("*.py")}
-    for page in (ROOT / "docs").rglob("*.md"):
+    for page in [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in PROJECT)]:
         text = page.read_text(encoding="utf-8")
-        files |= {f for m in LINK.finditer(text) if (f := linked(page.parent, m))}
+        there = [path for m in LINK.finditer(text) if (path := linked(page.parent, m["file"]))]
+        files |= {path.relative_to(ROOT).as_posix() for path in there if is_source(path)}
         files |= {m["file"] for m in COMMENT.finditer(text)}
-    return sorted(files - {"README.md"})
+    return sorted(files)
 
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -128,7 +142,7 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("source-read", lead_links_to_source)
+    app.connect("source-read", prepare)
     app.connect("doctree-read", caption_quotations)
     app.connect("html-collect-pages", pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
