@@ -45,7 +45,7 @@ contents = {
         "Beside the course": ["course/exercise", "course/glossary"],
         "Guides": ["gradcheck", "mutation", "speed", "gpu"],
         "Reference": ["api/index"],
-        "Project": ["project/readme", "project/contributing", "project/changelog"],
+        "Project": ["README <project/readme>", "project/contributing", "project/changelog"],
     },
 }
 
@@ -54,7 +54,8 @@ autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
+autodoc_type_aliases = {"Array": "Array", "Arrays": "Arrays", "Axis": "Axis"}
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80
@@ -81,6 +82,10 @@ html_theme_options = {
 pygments_style = "github-light"
 pygments_dark_style = "github-dark"
 
-# Until all chapters are there: links to the missing ones are no mistakes.
-if not all((Path(__file__).parent / "course" / f"{name}.md").is_file() for name in CHAPTERS):
+# Until all chapters are there, a link to a missing one is no mistake.
+COURSE = Path(__file__).parent / "course"
+PAGES = [*CHAPTERS, "exercise", "glossary"]
+if missing := [name for name in PAGES if not (COURSE / f"{name}.md").is_file()]:
     suppress_warnings = ["myst.xref_missing"]
+    for names in contents["index"].values():
+        names[:] = [name for name in names if name.removeprefix("course/") not in missing]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -10,12 +9,10 @@ from sphinx.application import Sphinx
 
 def add_contents(app: Sphinx, docname: str, text: list[str]) -> None:
     """Append the hidden tables of contents of a page: one for each caption."""
-    folder = Path(app.srcdir, docname).parent
     for caption, names in app.config.contents.get(docname, {}).items():
-        there = [name for name in names if any(folder.glob(f"{name}.*"))]
-        if there:
-            head = f"```{{toctree}}\n:hidden:\n:caption: {caption}\n"
-            text[0] += "\n\n" + head + "\n" + "\n".join(there) + "\n```\n"
+        text[0] += "\n".join(
+            ["\n\n```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```\n"]
+        )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

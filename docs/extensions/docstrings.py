@@ -1,7 +1,8 @@
 """Docstrings of plain text, as reStructuredText.
 
 The docstrings of this project are meant to be read in the source: paragraphs, and blocks that are
-indented or aligned in columns. Such blocks appear in the site as they are in the source.
+indented or aligned in columns. An indented block appears in the site as it is in the source, and
+two columns of names and descriptions become a list.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 CODE = re.compile(r"`+([^`]+)`+")
+ITEM = re.compile(r"`?(?P<name>[\w.]+)`? +(?P<text>\S.*)")
 SPECIAL = re.compile(r"([\\*|_])")
 
 
@@ -24,16 +26,32 @@ def restructured(lines: Iterable[str]) -> list[str]:
         block = list(group)
         if empty:
             result += block
-        elif is_aligned(block):
+        elif is_list(block):
+            result += [line for text in block for line in item(text)]
+        elif block[0].startswith(" ") or has_columns(block):
             result += ["::", "", *(f"    {line}" for line in block), ""]
         else:
             result += [inline(line) for line in block]
     return result
 
 
-def is_aligned(block: list[str]) -> bool:
-    """Whether the block is indented, or has columns: gaps of two spaces or more."""
-    return block[0].startswith(" ") or any(re.search(r"\S {2,}\S", line) for line in block)
+def has_columns(block: list[str]) -> bool:
+    return any(re.search(r"\S {2,}\S", line) for line in block)
+
+
+def is_list(block: list[str]) -> bool:
+    """Whether each line is a name with its description, in columns, or goes on with the last."""
+    return re.match(r"[`\w.]+ {2,}", block[0]) is not None and all(
+        line.startswith("    ") or ITEM.fullmatch(line) for line in block
+    )
+
+
+def item(line: str) -> list[str]:
+    """A line of such a list: a term and the first line of its definition, or one more line."""
+    match = ITEM.fullmatch(line)
+    if match is None:
+        return ["    " + inline(line.strip())]
+    return [f"``{match['name']}``", "    " + inline(match["text"])]
 
 
 def inline(line: str) -> str:
