@@ -23,6 +23,9 @@ docs: $(INSTALLED)-docs
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs build/docs
 	@echo "open build/docs/index.html"
 
+figures experiments: $(INSTALLED)-plot
+	$(BIN)/python examples/course/repeat.py $@
+
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --editable .
@@ -34,6 +37,10 @@ $(INSTALLED)-test: $(INSTALLED)
 
 $(INSTALLED)-docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+$(INSTALLED)-plot: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[plot,digits]'
 	@touch $@
 
 clean:

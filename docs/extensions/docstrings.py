@@ -29,7 +29,7 @@ def restructured(lines: Iterable[str]) -> list[str]:
         elif is_list(block):
             result += [line for text in block for line in item(text)]
         elif block[0].startswith(" ") or has_columns(block):
-            result += ["::", "", *(f"    {line}" for line in block), ""]
+            result += [".. code-block:: text", "", *(f"    {line}" for line in block), ""]
         else:
             result += [inline(line) for line in block]
     return result
@@ -55,10 +55,11 @@ def item(line: str) -> list[str]:
 
 
 def inline(line: str) -> str:
-    """A line of prose: `x` is code, and no other character has a meaning."""
+    """A line of prose: `x` is code, a link if `x` has an entry; no other character is special."""
     parts = CODE.split(line)
     for i, part in enumerate(parts):
-        parts[i] = f"``{part}``" if i % 2 else SPECIAL.sub(r"\\\1", part)
+        role = ":py:obj:`{}`" if part.replace(".", "").isidentifier() else "``{}``"
+        parts[i] = role.format(part) if i % 2 else SPECIAL.sub(r"\\\1", part)
     return "".join(parts)
 
 
