@@ -5,8 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from extensions.source import address  # noqa: E402
-from minigrad import __version__  # noqa: E402
+from extensions.source import address
+
+from minigrad import __version__
 
 project = "minigrad + lm"
 author = "the authors of minigrad"
