@@ -17,7 +17,9 @@ CONFIG = {"theme": "neutral", "fontFamily": FONT, "flowchart": {"htmlLabels": Tr
 
 
 def draw(text: str, cache: Path) -> str:
-    """The SVG of a diagram, with ids of its own and in its natural size; from the cache if there.
+    """The SVG of a diagram, with ids of its own, and its natural width for the style sheet.
+
+    Drawing takes a second, so the files are kept.
 
     Raises mermaidx.MermaidRenderError if the text is not a diagram.
     """
@@ -27,8 +29,11 @@ def draw(text: str, cache: Path) -> str:
         svg = mermaidx.render(text, config=CONFIG).svg().replace("my-svg", name)
         width = re.search(r'viewBox="\S+ \S+ (\S+)', svg)
         assert width
+        svg = re.sub(
+            r'width="100%"(.*?)style="[^"]*"', rf'\1style="--width: {width[1]}px"', svg, count=1
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(svg.replace('width="100%"', f'width="{width[1]}"', 1), encoding="utf-8")
+        file.write_text(svg, encoding="utf-8")
     return file.read_text(encoding="utf-8")
 
 

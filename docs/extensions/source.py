@@ -93,6 +93,7 @@ def wrap(block: nodes.literal_block, match: re.Match[str], docname: str) -> None
     link += nodes.literal(name, name)
     caption = nodes.caption("", "", link, nodes.Text(f" in {file}{lines}"))
     container = nodes.container("", literal_block=True, classes=["literal-block-wrapper"])
+    block.document.set_id(container)  # Sphinx wants one where there is a caption
     block.replace_self(container)
     container += [caption, block]
 
