@@ -64,6 +64,7 @@ python_use_unqualified_type_names = True
 linkcode_resolve = address
 
 html_theme = "furo"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["katex/katex.min.css", "site.css"]
 html_js_files = ["search.js"]
