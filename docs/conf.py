@@ -40,10 +40,11 @@ CHAPTERS = [
     "dropout", "batch-norm", "language-model", "bptt", "detach", "tying", "lstm-gru", "test-set",
     "inside", "find-the-bug",
 ]  # fmt: skip
+BESIDE = ["cells", "exercise", "glossary"]
 contents = {
     "index": {
         "Course": ["course/index", *(f"course/{name}" for name in CHAPTERS)],
-        "Beside the course": ["course/exercise", "course/glossary"],
+        "Beside the course": [f"course/{name}" for name in BESIDE],
         "Guides": ["gradcheck", "mutation", "speed", "gpu"],
         "Reference": ["api/index"],
         "Project": ["README <project/readme>", "project/contributing", "project/changelog"],
@@ -86,8 +87,7 @@ pygments_dark_style = "github-dark"
 
 # Until all chapters are there, a link to a missing one is no mistake.
 COURSE = Path(__file__).parent / "course"
-PAGES = [*CHAPTERS, "exercise", "glossary"]
-if missing := [name for name in PAGES if not (COURSE / f"{name}.md").is_file()]:
+if missing := [name for name in CHAPTERS + BESIDE if not (COURSE / f"{name}.md").is_file()]:
     suppress_warnings = ["myst.xref_missing"]
     for names in contents["index"].values():
         names[:] = [name for name in names if name.removeprefix("course/") not in missing]

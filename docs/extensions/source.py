@@ -77,12 +77,16 @@ def prepare(app: Sphinx, docname: str, text: list[str]) -> None:
 def caption_quotations(app: Sphinx, doctree: nodes.document) -> None:
     """Put a caption with a link above each quotation of source, and remove all comments."""
     for raw in list(doctree.findall(nodes.raw)):
+        if not re.fullmatch(r"\s*<!--.*?-->\s*", raw.astext(), re.DOTALL):
+            continue
         match = COMMENT.fullmatch(raw.astext())
-        following = raw.next_node(descend=False, siblings=True)
-        if match and isinstance(following, nodes.literal_block):
-            wrap(following, match, app.env.docname)
-        if re.fullmatch(r"\s*<!--.*?-->\s*", raw.astext(), re.DOTALL):
-            raw.parent.remove(raw)
+        after = raw.next_node(descend=False, siblings=True)
+        if match and isinstance(after, nodes.literal_block):
+            wrap(after, match, app.env.docname)
+        before = raw.previous_sibling()
+        if isinstance(before, nodes.Text):  # a number: leave no space before a comma
+            raw.parent.replace(before, nodes.Text(before.rstrip()))
+        raw.parent.remove(raw)
 
 
 def wrap(block: nodes.literal_block, match: re.Match[str], docname: str) -> None:
