@@ -45,6 +45,14 @@ def test_links_and_files_exist(page: Path) -> None:
     assert not [x for x in missing if Path(x).stem not in UNWRITTEN]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_of_a_paragraph_becomes_a_list(page: Path) -> None:
+    """A line that begins with "1. " or "- " does, as after "look at program"."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
+    wrapped = re.findall(r"\n\n[^\s|<>*#-][^\n]*\n(?:[^\s\n][^\n]*\n)*?(1\. |- ).*", text)
+    assert not wrapped
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as code hosts and the site name them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
