@@ -26,8 +26,9 @@ extensions = [
     "extensions.docstrings",
     "extensions.katex",
     "extensions.source",
+    "extensions.whole",
 ]
-exclude_patterns = ["results"]
+exclude_patterns = ["results", "*/node_modules"]
 
 # Pages are CommonMark with mathematics and diagrams, so that a code host shows them too.
 myst_enable_extensions = ["dollarmath"]

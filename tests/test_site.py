@@ -132,6 +132,15 @@ def test_a_docstring_becomes_restructured_text(plain: str, expected: str) -> Non
     assert "\n".join(docstrings.restructured(plain.splitlines())) == expected
 
 
+@pytest.mark.parametrize(
+    ("file", "address"),
+    [("watch/built/page.js", "watch/page.js"), ("watch/src/page.js", None), ("gpu.md", None)],
+)
+def test_where_a_page_that_was_built_before_is(file: str, address: str | None) -> None:
+    whole = pytest.importorskip("extensions.whole")
+    assert whole.served(DOCS / file, DOCS) == address
+
+
 def test_the_contents_list_every_page() -> None:
     contents = CONF["contents"]["index"]
     listed = {re.sub(r".*<|>", "", name) for names in contents.values() for name in names}

@@ -22,6 +22,8 @@ from pygments.lexers import get_lexer_for_filename
 from pygments.util import ClassNotFound
 from sphinx.application import Sphinx
 
+from . import whole
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "source"  # in the site
 SHOWN = ("minigrad", "lm")  # packages of which every file has a page
@@ -64,6 +66,8 @@ def prepare(app: Sphinx, docname: str, text: list[str]) -> None:
         path, anchor = linked(folder, match["file"]), match["anchor"] or ""
         if path is None:
             return match[0]
+        if served := whole.served(path, Path(app.srcdir)):
+            return f"](source:{'../' * docname.count('/')}{served}{anchor})"
         if is_source(path):
             file = path.relative_to(ROOT).as_posix()
             return f"](source:{url(docname, file, anchor.removeprefix('#L'))})"
@@ -120,20 +124,24 @@ def address(domain: str, info: dict[str, str]) -> str | None:
 # -------------------------------------------------------------------- pages
 
 
-def shown() -> list[str]:
+def shown(app: Sphinx) -> list[str]:
     """The files that have a page: the library, and all that the pages link to."""
     files = {p.relative_to(ROOT).as_posix() for s in SHOWN for p in (ROOT / s).rglob("*.py")}
-    for page in [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in PROJECT)]:
+    pages = [Path(app.env.doc2path(name)) for name in app.env.found_docs]
+    for page in [*pages, *(ROOT / name for name in PROJECT)]:
         text = page.read_text(encoding="utf-8")
         there = [path for m in LINK.finditer(text) if (path := linked(page.parent, m["file"]))]
-        files |= {path.relative_to(ROOT).as_posix() for path in there if is_source(path)}
+        there = [
+            path for path in there if is_source(path) and not whole.served(path, ROOT / "docs")
+        ]
+        files |= {path.relative_to(ROOT).as_posix() for path in there}
         files |= {m["file"] for m in COMMENT.finditer(text)}
     return sorted(files)
 
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """A page for each file, whose lines have the anchors L-1, L-2, and so on."""
-    for file in shown():
+    for file in shown(app):
         code = (ROOT / file).read_text(encoding="utf-8")
         try:
             language = get_lexer_for_filename(file).aliases[0]
