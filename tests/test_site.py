@@ -13,7 +13,7 @@ import pytest
 
 import lm
 import minigrad
-from minigrad import bptt, cells, functional, graph, nn, optim, testing
+from minigrad import bptt, cells, functional, nn, optim, testing
 
 pytest.importorskip("sphinx", reason="needs Sphinx: pip install '.[docs]'")
 
@@ -75,7 +75,7 @@ def test_the_comments_of_the_pages_do_not_reach_the_site(site: Path) -> None:
 
 # -------------------------------------------------------------------- its parts
 
-MODULES = (minigrad, nn, functional, optim, cells, bptt, graph, testing, lm)
+MODULES = (minigrad, nn, functional, optim, cells, bptt, testing, lm)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -122,8 +122,8 @@ TEXT = ".. code-block:: text\n\n"
     [
         ("`x` is *y*, W_hh | 2", r":py:obj:`x` is \*y\*, W\_hh \| 2"),
         ("see `a + b`", "see ``a + b``"),
-        ("    h = W x\n    y = h", f"{TEXT}        h = W x\n        y = h\n"),
-        ("h = f(z)    with z = zx", f"{TEXT}    h = f(z)    with z = zx\n"),
+        ("    h = W x\n    y = h", f"{TEXT}        h = W x\n        y = h"),
+        ("h = f(z)    with z = zx", f"{TEXT}    h = f(z)    with z = zx"),
         ("lr      a rate\nmu x\n        y", "``lr``\n    a rate\n``mu``\n    x\n    y"),
     ],
 )

@@ -16,22 +16,28 @@ from sphinx.application import Sphinx
 
 CODE = re.compile(r"`+([^`]+)`+")
 ITEM = re.compile(r"`?(?P<name>[\w.]+)`? +(?P<text>\S.*)")
+FORM = re.compile(r"(?:<class |TypeAliasForwardRef\()'([\w.]+)'[>)]")
 SPECIAL = re.compile(r"([\\*|_])")
 
 
 def restructured(lines: Iterable[str]) -> list[str]:
     """The lines of a docstring as reStructuredText."""
-    result = []
+    result: list[str] = []
+    literal = False  # whether the last block was one
     for empty, group in itertools.groupby(lines, lambda line: not line.strip()):
         block = list(group)
         if empty:
             result += block
         elif is_list(block):
             result += [line for text in block for line in item(text)]
+            literal = False
         elif block[0].startswith(" ") or has_columns(block):
-            result += [".. code-block:: text", "", *(f"    {line}" for line in block), ""]
+            head = [] if literal else [".. code-block:: text", ""]
+            result += [*head, *(f"    {line}" for line in block)]
+            literal = True
         else:
             result += [inline(line) for line in block]
+            literal = False
     return result
 
 
@@ -67,6 +73,15 @@ def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = restructured(lines)
 
 
+def sign(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, arguments: str, result: str
+) -> tuple[str | None, ...]:
+    """A signature as in the source: without the forms that Python has for some objects."""
+    texts = (arguments, result)
+    return tuple(text and FORM.sub(r"\1", text).replace("<factory>", "...") for text in texts)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", sign)
     return {"parallel_read_safe": True}
