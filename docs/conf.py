@@ -34,7 +34,12 @@ exclude_patterns = ["results", "*/node_modules"]
 myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 4
-myst_url_schemes = {"http": None, "https": None, "source": {"url": "{{path}}#{{fragment}}"}}
+myst_url_schemes = {
+    "http": None,
+    "https": None,
+    "built": {"url": "{{path}}"},  # pages that MyST does not know: see extensions/source.py
+    "built-at": {"url": "{{path}}#{{fragment}}"},
+}
 
 # The tables of contents. A code host shows the links in the two index pages instead.
 CHAPTERS = [

@@ -67,15 +67,20 @@ def prepare(app: Sphinx, docname: str, text: list[str]) -> None:
         if path is None:
             return match[0]
         if served := whole.served(path, Path(app.srcdir)):
-            return f"](source:{'../' * docname.count('/')}{served}{anchor})"
+            return f"]({built('../' * docname.count('/') + served + anchor)})"
         if is_source(path):
             file = path.relative_to(ROOT).as_posix()
-            return f"](source:{url(docname, file, anchor.removeprefix('#L'))})"
+            return f"]({built(url(docname, file, anchor.removeprefix('#L')))})"
         if path.parent == ROOT:
             path = Path(app.srcdir, "project", path.name.lower())
         return f"]({os.path.relpath(path, Path(app.srcdir, docname).parent)}{anchor})"
 
     text[0] = LINK.sub(replaced, text[0])
+
+
+def built(address: str) -> str:
+    """The address of a page that MyST does not know, as it must be in Markdown; see conf.py."""
+    return ("built-at:" if "#" in address else "built:") + address
 
 
 def caption_quotations(app: Sphinx, doctree: nodes.document) -> None:
