@@ -2,7 +2,8 @@
 () => {
   const rgba = (color) => {
     const [r, g, b, a = 1] = (color.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
-    return [r, g, b, a];
+    const unit = color.startsWith("color(") ? 255 : 1; // color(srgb 1 1 1), from color-mix
+    return [unit * r, unit * g, unit * b, a];
   };
   const over = ([r, g, b, a], under) => [r, g, b].map((x, i) => a * x + (1 - a) * under[i]);
   const luminance = (color) => {
