@@ -6,7 +6,7 @@ BIN := .venv/bin
 WHICH := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sys.base_prefix, sep="-")' | tr ' /' '__')
 INSTALLED := .venv/installed-$(WHICH)
 
-.PHONY: train test clean
+.PHONY: train test docs figures experiments clean
 
 train: $(INSTALLED)
 	$(BIN)/python examples/train_ptb.py --data builtin --epochs 6 --save builtin.safetensors
@@ -19,6 +19,13 @@ test: $(INSTALLED)-test
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
 
+docs: $(INSTALLED)-docs
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "open build/docs/index.html"
+
+figures experiments: $(INSTALLED)-plot
+	$(BIN)/python examples/course/repeat.py $@
+
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --editable .
@@ -26,6 +33,14 @@ $(INSTALLED): setup.cfg pyproject.toml
 
 $(INSTALLED)-test: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(INSTALLED)-docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+$(INSTALLED)-plot: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[plot,digits]'
 	@touch $@
 
 clean:

@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 QUOTE = runpy.run_path(str(ROOT / "docs" / "update.py"))["QUOTE"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
+# Chapters to come, of which the index has links already. Those are no mistakes yet.
+COURSE = ROOT / "docs" / "course"
+LISTED = re.findall(r"\]\(([\w-]+)\.md\)", (COURSE / "index.md").read_text(encoding="utf-8"))
+UNWRITTEN = {name for name in LISTED if not (COURSE / f"{name}.md").exists()}
+
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_blocks_run_and_print_what_follows(page: Path) -> None:
@@ -29,11 +34,36 @@ def test_code_blocks_run_and_print_what_follows(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_files_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!http)([^)#]+)", text)
+    links = re.findall(r"\]\((?!http)([^)#]*)(#[^)]*)?\)", text)
     files = re.findall(r"`((?:minigrad|lm|examples|tests|docs)/[\w/.]*)`", text)
-    missing = [x for x in links if not (page.parent / x).exists()]
+    missing = [x for x, _ in links if x and not (page.parent / x).exists()]
     missing += [x for x in files if not (ROOT / x).exists()]
-    assert not missing
+    for file, anchor in links:
+        target = page.parent / file if file else page
+        if target.suffix == ".md" and target.exists() and anchor:
+            missing += [file + anchor] * (anchor not in anchors(target))
+    assert not [x for x in missing if Path(x).stem not in UNWRITTEN]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_of_a_paragraph_becomes_a_list(page: Path) -> None:
+    """A line that begins with "1. " or "- " does, as after "look at program"."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
+    wrapped = re.findall(r"\n\n[^\s|<>*#-][^\n]*\n(?:[^\s\n][^\n]*\n)*?(1\. |- ).*", text)
+    assert not wrapped
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts and the site name them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {"#" + re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_the_anchor_of_a_heading(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# On paper, T = 3\n```\n# a comment\n```\n## `step` and h_t\n")
+    assert anchors(page) == {"#on-paper-t--3", "#step-and-h_t"}
 
 
 def test_the_reading_path_gives_the_length_of_each_file() -> None:
