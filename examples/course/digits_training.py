@@ -12,10 +12,10 @@ from experiment import ROOT
 
 sys.path.append(str(ROOT / "examples"))
 
-from train_digits import accuracy, descend, digits, network  # noqa: E402
+from train_digits import accuracy, descend, digits, network
 
-import minigrad as mg  # noqa: E402
-from minigrad import nn, optim  # noqa: E402
+import minigrad as mg
+from minigrad import nn, optim
 
 __all__ = [
     "accuracy",

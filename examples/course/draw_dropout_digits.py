@@ -12,7 +12,7 @@ from experiment import read, save
 
 from lm.drawing import STYLES, new_figure, style
 
-LABELS = {"none": "none", "standard": "standard", "spatial": "spatial"}
+KINDS = ("none", "standard", "spatial")
 
 
 def masks() -> Any:
@@ -37,19 +37,25 @@ def masks() -> Any:
     return figure
 
 
+def label(name: str) -> str:
+    """Such as "spatial" over "p = 0.5" from "spatial 50"."""
+    kind, percent = name.split()
+    return f"{kind}\np = {int(percent) / 100:g}" if kind != "none" else kind
+
+
 def errors() -> Any:
     """The test errors of each kind of dropout, a dot for each seed."""
     numbers = read("dropout-digits")["numbers"]["errors"]
     figure, axes = new_figure(rows=len(numbers), size=(4.4, 4.8))
     for axis, (size, rows) in zip(axes[:, 0], numbers.items(), strict=True):
         for x, (name, row) in enumerate(rows.items()):
-            colour, marker = STYLES[list(LABELS).index(name.split()[0])]
+            colour, marker = STYLES[KINDS.index(name.split()[0])]
             runs = row["runs"]
             axis.plot([x] * len(runs), runs, marker, color=colour, alpha=0.6, markersize=5)
             axis.plot([x - 0.3, x + 0.3], [row["mean"]] * 2, color=colour, linewidth=2)
         axis.set(
             xticks=range(len(rows)),
-            xticklabels=[name.replace(" ", "\n") for name in rows],
+            xticklabels=[label(name) for name in rows],
             ylabel="test errors, %",
             title=f"{size} training images",
         )

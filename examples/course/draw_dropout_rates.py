@@ -14,8 +14,8 @@ from lm.drawing import STYLES, new_figure, plain_numbers, style
 
 
 def rate(name: str) -> float:
-    """0.5 from "hidden 0.5"."""
-    return float(name.split()[1])
+    """0.5 from "hidden 50"."""
+    return float(name.split()[1]) / 100
 
 
 def rates() -> Any:
@@ -27,13 +27,13 @@ def rates() -> Any:
         x = [rate(hidden) for hidden in row]
         grid.plot(
             x, [c["mean"] for c in row.values()], color=colour, marker=marker,
-            label=f"inputs {rate(name):g}",
+            label=f"{rate(name):g}",
         )  # fmt: skip
         for at, cell in zip(x, row.values(), strict=True):
             runs = cell["runs"]
             grid.plot([at] * len(runs), runs, marker, color=colour, markersize=3, alpha=0.5)
     grid.set(xlabel="rate of the hidden units", ylabel="test errors, %", yscale="log", xticks=x)
-    grid.legend(title="rate of the", loc="upper left")
+    grid.legend(title="rate of the inputs", loc="upper left")
 
     for (name, curve), (colour, marker) in zip(numbers["curves"].items(), STYLES, strict=True):
         runs = np.array(curve["runs"])
@@ -43,7 +43,7 @@ def rates() -> Any:
         )
         epochs.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.18)
     epochs.set(xlabel="epoch", ylabel="test errors, %", yscale="log")
-    epochs.legend(title="hidden units")
+    epochs.legend(title="rate of the hidden units")
     for axis in (grid, epochs):
         plain_numbers(axis)
     return figure

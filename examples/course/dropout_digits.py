@@ -104,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                     if seed == seeds[0]:
                         busiest = np.argsort(-maps[0].sum(axis=(1, 2)))[:6]
                         numbers["picture"] = masked(maps[0, busiest], 0.5, seed)
-            rows[f"{kind} {p:g}"] = {"runs": runs, **summary(runs)}
-            base = rows["none 0"]["runs"]
+            base = rows["none 0"]["runs"] if rows else runs
             gains = [a - b for a, b in zip(base, runs, strict=True)]
-            rows[f"{kind} {p:g}"]["gain"] = summary(gains)
+            name = f"{kind} {100 * p:.0f}"  # a page names a number by a path with dots
+            rows[name] = {"runs": runs, **summary(runs), "gain": summary(gains)}
             show(
                 f"{size:5} images, {kind:8} p = {p:g}: {np.mean(runs):5.2f} % errors, "
                 f"gain {np.mean(gains):5.2f} ± {np.std(gains, ddof=1):.2f}"
@@ -116,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         name: summary([run[name] for run in correlations]) for name in correlations[0]
     }
     show("correlation of two units of the first feature maps")
-    show(*(f"{n:12} {c['mean']:5.2f} ± {c['spread']:.2f}" for n, c in numbers["correlation"].items()))
+    show(
+        *(f"{n:12} {c['mean']:5.2f} ± {c['spread']:.2f}" for n, c in numbers["correlation"].items())
+    )
     used = {"steps": steps, "lr": LR, "batch": BATCH}
     write(args.out, used, seeds, time.perf_counter() - started, numbers)
 

@@ -94,9 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         numbers[way] = {m: summary([run[way][m] for run in runs]) for m in ("errors", "loss")}
     for way in ("average", "geometric"):
         numbers[way] = {
-            str(n): {
-                m: summary([run[way][str(n)][m] for run in runs]) for m in ("errors", "loss")
-            }
+            str(n): {m: summary([run[way][str(n)][m] for run in runs]) for m in ("errors", "loss")}
             for n in counts
         }
     show("                     errors, %          loss, nats     (mean, standard deviation)")

@@ -63,13 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.quick:
         seeds, images, steps, epochs = SEEDS[:3], 200, 150, 20
         input_rates, hidden_rates = (0.0, 0.5), (0.0, 0.5)
+    goal = 20.0 if args.quick else args.goal
     started = time.perf_counter()
 
     grid: dict[str, Any] = {}
     show("errors in percent; row: dropped inputs, column: dropped hidden units")
     for p_input in input_rates:
-        row = grid[f"input {p_input:g}"] = {
-            f"hidden {p:g}": _all(seeds, errors, images, p_input, p, steps) for p in hidden_rates
+        row = grid[_key("input", p_input)] = {
+            _key("hidden", p): _all(seeds, errors, images, p_input, p, steps) for p in hidden_rates
         }
         cells = [f"{c['mean']:6.2f} ± {c['spread']:.2f}" for c in row.values()]
         show(f"{p_input:4} " + "  ".join(cells))
@@ -77,16 +78,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     curves: dict[str, Any] = {}
     for p in hidden_rates:
         runs = [curve(seed, images, p, epochs) for seed in seeds]
-        reached = [epochs_to(run, args.goal) for run in runs]
-        curves[f"hidden {p:g}"] = {
+        reached = [epochs_to(run, goal) for run in runs]
+        curves[_key("hidden", p)] = {
             "runs": runs,
             "epochs_to_goal": None if None in reached else summary(reached),  # type: ignore[arg-type]
         }
-        show(f"p = {p:g}: epochs until at most {args.goal:g} % errors: {reached}")
+        show(f"p = {p:g}: epochs until at most {goal:g} % errors: {reached}")
 
-    used = {"images": images, "steps": steps, "epochs": epochs, "goal": args.goal, "batch": BATCH}
+    used = {"images": images, "steps": steps, "epochs": epochs, "goal": goal, "batch": BATCH}
     numbers = {"grid": grid, "curves": curves}
     write(args.out, used, seeds, time.perf_counter() - started, numbers)
+
+
+def _key(units: str, p: float) -> str:
+    """As "hidden 50" for a rate of 0.5: a page names a number by a path with dots."""
+    return f"{units} {100 * p:.0f}"
 
 
 def _all(seeds: Sequence[int], measure: Any, *settings: Any) -> dict[str, Any]:
