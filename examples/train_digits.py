@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model.train()
         optimizer.lr = args.lr * (1 - (epoch - 1) / args.epochs)  # falls to zero, evenly
         losses = []
-        pieces = batches(order.permutation(len(train_images)), args.batch_size)
-        for loss in descend(model, optimizer, train_images, train_labels, pieces):
+        shuffled = batches(order.permutation(len(train_images)), args.batch_size)
+        for loss in descend(model, optimizer, train_images, train_labels, shuffled):
             losses.append(loss)
             if not math.isfinite(losses[-1]):
                 raise UserError(

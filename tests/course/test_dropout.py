@@ -7,15 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
-pytest.importorskip("sklearn", reason="the digits come with scikit-learn: .[digits]")
-
 import dropout_data
 import dropout_digits
 import dropout_ensemble
 import dropout_rates
+import numpy as np
+import pytest
 from experiment import read
 
 import minigrad as mg
