@@ -126,10 +126,11 @@ def rates(seeds: Sequence[int], rates: Sequence[float], epochs: int) -> dict[str
         for lr in rates:
             runs = [errors(trained(kind, lr, seed, epochs), seed) for seed in seeds]
             rows[f"{lr:g}".replace(".", ",")] = {"lr": lr, "runs": runs, **summary(runs)}
+        usable = [row["lr"] for row in rows.values() if row["max"] < 20]
         found[kind] = {
             "rates": rows,
             "best": min(rows.values(), key=lambda row: float(row["mean"])),
-            "below_20": [row["lr"] for row in rows.values() if row["max"] < 20],
+            "usable": {"least": min(usable), "most": max(usable)} if usable else None,
         }
         cells = [f"{row['mean']:.1f}" for row in rows.values()]
         show(f"{kind:8} test errors by learning rate, %: {'  '.join(cells)}")

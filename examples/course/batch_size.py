@@ -31,6 +31,7 @@ SEEDS = (1, 2, 3, 4, 5)
 POINTS, STEPS = 200, 60
 LINE_BATCHES = (200, 16, 1)
 LINE_LR = 0.1
+MEASURES = ("noise", "noise_times_root", "late_distance")
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 LR = 0.1
@@ -79,8 +80,9 @@ def two_weights(seeds: Sequence[int]) -> dict[str, Any]:
         best = np.linalg.lstsq(X, y, rcond=None)[0]
         for size in LINE_BATCHES:
             w = path(X, y, size, STEPS, seed)
-            rows = found["batches"].setdefault(str(size), {"noise": [], "late_distance": []})
+            rows = found["batches"].setdefault(str(size), {name: [] for name in MEASURES})
             rows["noise"].append(noise(X, y, size, 4000, seed))
+            rows["noise_times_root"].append(size**0.5 * rows["noise"][-1])
             late = np.linalg.norm(w[STEPS // 2 :] - best, axis=1)
             rows["late_distance"].append(float(late.mean()))
             if seed == seeds[0]:
@@ -94,7 +96,7 @@ def two_weights(seeds: Sequence[int]) -> dict[str, Any]:
                 "squares": float(y @ y / len(y)),
             }
     for size, rows in found["batches"].items():
-        for name in ("noise", "late_distance"):
+        for name in MEASURES:
             rows[name] = {"runs": rows[name], **summary(rows[name])}
         show(
             f"line, batch {size:>3}: gradient noise {rows['noise']['mean']:.3f}, "
