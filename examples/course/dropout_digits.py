@@ -28,7 +28,6 @@ from minigrad import nn
 SEEDS = (1, 2, 3, 4, 5)
 SIZES = (100, 1000)
 KINDS = (("none", 0.0), ("standard", 0.2), ("spatial", 0.2), ("standard", 0.5), ("spatial", 0.5))
-DISTANCES = (1, 2, 3, 4)
 LR, BATCH = 3e-3, 32
 
 
@@ -42,10 +41,11 @@ def trained(kind: str, p: float, size: int, seed: int, steps: int) -> tuple[nn.S
 
 
 @mg.no_grad()
-def feature_maps(model: nn.Sequential, images: np.ndarray) -> np.ndarray:
-    """The feature maps of the first convolution after its ReLU, (N, 32, 8, 8)."""
-    convolution, relu, *_ = model
-    return relu(convolution(mg.tensor(images))).numpy()
+def feature_maps(model: nn.Sequential, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first feature maps after their ReLU, (N, 32, 8, 8), and after pooling, (N, 32, 4, 4)."""
+    convolution, relu, pool, *_ = model
+    maps = relu(convolution(mg.tensor(images)))
+    return maps.numpy(), pool(maps).numpy()
 
 
 def standardised(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def correlation_by_distance(maps: np.ndarray) -> dict[str, float]:
     """
     z, varies = standardised(maps)
     found = {}
-    for d in DISTANCES:
+    for d in range(1, 1 + maps.shape[-1] // 2):
         pairs = []
         for a, b in ((np.s_[..., d:], np.s_[..., :-d]), (np.s_[..., d:, :], np.s_[..., :-d, :])):
             both = varies[a] & varies[b]
@@ -99,8 +99,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 model, errors = trained(kind, p, size, seed, steps)
                 runs.append(errors)
                 if kind == "none" and size == sizes[-1]:
-                    maps = feature_maps(model, sample(size, seed)[2])
-                    correlations.append(correlation_by_distance(maps))
+                    maps, pooled = feature_maps(model, sample(size, seed)[2])
+                    correlations.append(
+                        {
+                            "maps": correlation_by_distance(maps),
+                            "pooled": correlation_by_distance(pooled),
+                        }
+                    )
                     if seed == seeds[0]:
                         busiest = np.argsort(-maps[0].sum(axis=(1, 2)))[:6]
                         numbers["picture"] = masked(maps[0, busiest], 0.5, seed)
@@ -112,13 +117,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{size:5} images, {kind:8} p = {p:g}: {np.mean(runs):5.2f} % errors, "
                 f"gain {np.mean(gains):5.2f} ± {np.std(gains, ddof=1):.2f}"
             )
-    numbers["correlation"] = {
-        name: summary([run[name] for run in correlations]) for name in correlations[0]
-    }
-    show("correlation of two units of the first feature maps")
-    show(
-        *(f"{n:12} {c['mean']:5.2f} ± {c['spread']:.2f}" for n, c in numbers["correlation"].items())
-    )
+    numbers["correlation"] = {}
+    for place in ("maps", "pooled"):
+        found = [run[place] for run in correlations]
+        rows = {name: summary([run[name] for run in found]) for name in found[0]}
+        numbers["correlation"][place] = rows
+        show(f"correlation of two units of the first feature maps ({place})")
+        show(*(f"{name:12} {c['mean']:5.2f} ± {c['spread']:.2f}" for name, c in rows.items()))
     used = {"steps": steps, "lr": LR, "batch": BATCH}
     write(args.out, used, seeds, time.perf_counter() - started, numbers)
 

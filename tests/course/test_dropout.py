@@ -87,7 +87,7 @@ def test_what_the_committed_rates_show() -> None:
 
 
 def test_neighbours_of_a_feature_map_are_correlated(tmp_path: Path) -> None:
-    found = quick(dropout_digits, tmp_path)["correlation"]
+    found = quick(dropout_digits, tmp_path)["correlation"]["maps"]
     assert found["distance 1"]["min"] > 0.2
     assert found["distance 1"]["min"] > found["distance 2"]["max"]
 
