@@ -42,13 +42,16 @@ def teacher(count: int, seed: int) -> Data:
     return x.astype(np.float32), noisy, test_x.astype(np.float32), test_labels
 
 
-def errors(data: Data, p: float, seed: int, steps: int, batch_size: int) -> float:
-    """Percent of the test examples that the trained network gets wrong."""
+def errors(data: Data, p: float, seed: int, steps: int, batch_size: int) -> tuple[float, float]:
+    """Percent of the test examples and of the training examples that the network gets wrong."""
     x, labels, test_x, test_labels = data
     mg.manual_seed(seed)
     model = mlp(x[0].size, 128, p)
     train(model, x, labels, steps=steps, seed=seed, batch_size=batch_size)
-    return 100 * (1 - accuracy(model, test_x, test_labels))
+    return (
+        100 * (1 - accuracy(model, test_x, test_labels)),
+        100 * (1 - accuracy(model, x, labels)),
+    )
 
 
 def compare(
@@ -62,20 +65,23 @@ def compare(
     """For each size: the errors without dropout, with it, and what it gains."""
     found = {}
     for size in sizes:
-        runs = {
-            name: [errors(task(size, seed), rate, seed, steps, batch_size) for seed in seeds]
-            for name, rate in (("without", 0.0), ("with", p))
-        }
+        runs, memory = {}, {}
+        for name, rate in (("without", 0.0), ("with", p)):
+            pairs = [errors(task(size, seed), rate, seed, steps, batch_size) for seed in seeds]
+            runs[name] = [test for test, _ in pairs]
+            memory[name] = summary([training for _, training in pairs])
         gains = [a - b for a, b in zip(runs["without"], runs["with"], strict=True)]
         found[str(size)] = {
             **{name: {"runs": values, **summary(values)} for name, values in runs.items()},
             "gain": {"runs": gains, **summary(gains)},
+            "training": memory,
         }
         row = found[str(size)]
         show(
             f"{size:7} examples   without {row['without']['mean']:6.2f}   "
             f"with {row['with']['mean']:6.2f}   "
-            f"gain {row['gain']['mean']:6.2f} ± {row['gain']['spread']:.2f}"
+            f"gain {row['gain']['mean']:6.2f} ± {row['gain']['spread']:.2f}   "
+            f"(training: {memory['without']['mean']:.1f}, {memory['with']['mean']:.1f})"
         )
     return found
 
