@@ -108,3 +108,14 @@ def test_the_gain_vanishes_with_very_much_data(tmp_path: Path) -> None:
     found = quick(dropout_data, tmp_path)["teacher"]
     sizes = sorted(found, key=int)
     assert found[sizes[-1]]["gain"]["mean"] < found[sizes[0]]["gain"]["mean"]
+
+
+def test_the_committed_gain_has_a_peak() -> None:
+    rows = read("dropout-data")["numbers"]["teacher"]
+    gain = {int(size): row["gain"] for size, row in rows.items()}
+    assert max(gain, key=lambda size: gain[size]["mean"]) == 1000
+    assert gain[1000]["min"] > 5
+    assert max(gain[30]["mean"], gain[100]["mean"]) < 1
+    assert all(gain[size]["max"] < 0 for size in (10_000, 30_000, 100_000))
+    memory = {int(size): row["training"] for size, row in rows.items()}
+    assert memory[1000]["without"]["max"] < 1  # wrong labels included
