@@ -66,10 +66,11 @@ def running() -> Any:
              "99": "ours 0.99, PyTorch 0.01"}  # fmt: skip
     figure, axes = new_figure(rows=3, size=(4.6, 7.0), share=True)
     for axis, (name, label), (colour, _) in zip(axes[:, 0], names.items(), STYLES, strict=False):
-        axis.plot(curves["batch"], ".", color="#999999", markersize=3, label="mean of the batch")
+        axis.plot(curves["batch"], color="#bbbbbb", linewidth=0.8, label="mean of each batch")
         axis.plot(curves["all"], color="black", linestyle="--", label="mean of all images")
         axis.plot(curves["running"][name], color=colour, linewidth=2, label="running mean")
         axis.set(title=f"momentum: {label}", ylabel="mean of a unit")
+        axis.set_xticks(range(0, len(curves["all"]) + 1, 50))
     axes[-1, 0].set_xlabel("batches so far")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=1)
     return figure
@@ -78,7 +79,7 @@ def running() -> Any:
 def modes() -> Any:
     """The errors in training mode against the batch size, and in evaluation."""
     found = numbers()["modes"]
-    figure, axes = new_figure(size=(4.4, 3.4))
+    figure, axes = new_figure(size=(4.4, 3.8))
     axis = axes[0, 0]
     for (name, label), (colour, marker) in zip(
         (("one class", "batches of one class"), ("random", "batches of random digits")),
@@ -92,9 +93,9 @@ def modes() -> Any:
         for at, row in zip(x, found[name].values(), strict=True):
             axis.plot([at] * len(row["runs"]), row["runs"], marker, color=colour, markersize=3)
     axis.axhline(found["evaluation"]["mean"], color="black", linestyle="--", label="evaluation")
-    axis.set(xticks=list(x), xticklabels=list(found["random"]), ylim=(0, 100))
+    axis.set(xticks=list(x), xticklabels=list(found["random"]), ylim=(-3, 100))
     axis.set(xlabel="batch size in training mode", ylabel="test errors, %")
-    axis.legend(loc="center right", bbox_to_anchor=(1, 0.62), fontsize=9)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", fontsize=9)
     return figure
 
 
