@@ -19,7 +19,7 @@ def paths() -> Any:
     """The loss surface of a line's two weights, and the path with each batch size."""
     numbers = read("batch-size")["numbers"]["line"]
     surface = numbers["surface"]
-    a, b = np.meshgrid(np.linspace(-1.6, 3.4, 120), np.linspace(-2.2, 2.2, 120))
+    a, b = np.meshgrid(np.linspace(-1.6, 3.4, 30), np.linspace(-2.2, 2.2, 30))
     w = np.stack([a, b])
     loss = np.einsum("ixy,ij,jxy->xy", w, surface["moments"], w) / 2
     loss += surface["squares"] / 2 - np.tensordot(surface["products"], w, axes=1)
