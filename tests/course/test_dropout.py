@@ -93,6 +93,17 @@ def test_neighbours_of_a_feature_map_are_correlated(tmp_path: Path) -> None:
     assert found["distance 1"]["min"] > found["distance 2"]["max"]
 
 
+def test_in_the_committed_result_spatial_dropout_does_not_help() -> None:
+    numbers = read("dropout-digits")["numbers"]
+    few, many = numbers["errors"]["100"], numbers["errors"]["1000"]
+    assert few["standard 20"]["gain"]["min"] > 0
+    assert few["spatial 20"]["gain"]["mean"] < few["standard 20"]["gain"]["mean"]
+    assert all(row["gain"]["mean"] <= 0 for row in many.values())
+    maps, pooled = numbers["correlation"]["maps"], numbers["correlation"]["pooled"]
+    assert maps["distance 1"]["min"] > maps["other map"]["max"]
+    assert pooled["distance 1"]["mean"] < pooled["other map"]["mean"]
+
+
 def test_a_mask_of_spatial_dropout_covers_whole_maps() -> None:
     maps = np.random.default_rng(1).random((6, 8, 8)) + 0.1
     shown = dropout_digits.masked(maps.astype(np.float32), 0.5, seed=1)
