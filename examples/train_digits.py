@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 if __name__ == "__main__":  # Ctrl-C prints one line also during the slow imports
     from lm.console import leave_at_signals
@@ -47,12 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         model.train()
         optimizer.lr = args.lr * (1 - (epoch - 1) / args.epochs)  # falls to zero, evenly
         losses = []
-        for batch in batches(order.permutation(len(train_images)), args.batch_size):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(mg.tensor(train_images[batch])), train_labels[batch])
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+        shuffled = batches(order.permutation(len(train_images)), args.batch_size)
+        for loss in descend(model, optimizer, train_images, train_labels, shuffled):
+            losses.append(loss)
             if not math.isfinite(losses[-1]):
                 raise UserError(
                     f"the loss is {losses[-1]} in epoch {epoch} with --lr {args.lr:g}; "
@@ -98,6 +95,22 @@ def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
     if len(pieces) > 1 and len(pieces[-1]) == 1:
         pieces[-2:] = [np.concatenate(pieces[-2:])]
     return pieces
+
+
+def descend(
+    model: nn.Module,
+    optimizer: optim.Optimizer,
+    images: np.ndarray,
+    labels: np.ndarray,
+    batches: Iterable[np.ndarray],
+) -> Iterator[float]:
+    """Take one step for each batch, an array of indices; yields the loss before each step."""
+    for batch in batches:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(mg.tensor(images[batch])), labels[batch])
+        loss.backward()
+        optimizer.step()
+        yield loss.item()
 
 
 @mg.no_grad()
