@@ -1,6 +1,6 @@
 """Draw the gradient ledger from its results.
 
-python examples/course/draw_bptt.py
+python examples/course/draw_bptt_ledger.py
 """
 
 from __future__ import annotations
