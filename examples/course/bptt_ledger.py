@@ -109,7 +109,8 @@ def ledger(example: Example, one_layer: Any = through_time) -> np.ndarray:
     for t, loss in enumerate(example.losses_by_step(one_layer, copies)):
         loss.backward(retain_graph=True)
         for s, copy in enumerate(copies[: t + 1]):
-            entries[t, s] = copy.grad
+            if copy.grad is not None:  # None: no path leads there
+                entries[t, s] = copy.grad
             copy.zero_grad()
     return entries
 
