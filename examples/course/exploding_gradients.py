@@ -65,7 +65,7 @@ def gradient_norm(cell: str, radius: float, seed: int, size: Size) -> float:
 def train(clip: float, seed: int, size: Size) -> dict[str, list[float | None]]:
     """The loss, and the norm of the gradient before clipping, of each update.
 
-    None where a value is infinite or not a number.
+    None where a value is infinite or not a number; after such a loss, nothing else can follow.
     """
     model = build(TRAINED, seed, size.hidden)
     rescale(model, size.radius)
@@ -77,6 +77,9 @@ def train(clip: float, seed: int, size: Size) -> dict[str, list[float | None]]:
         loss, norm, hidden = train_step(model, optimizer, data, target, hidden, clip)
         for key, value in (("loss", loss.item()), ("norm", float(norm))):
             found[key].append(value if math.isfinite(value) else None)
+        if not math.isfinite(loss.item()):
+            return {key: (values + [None] * size.updates)[: size.updates]
+                    for key, values in found.items()}  # fmt: skip
     return found
 
 

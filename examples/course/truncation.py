@@ -43,7 +43,7 @@ class Size(NamedTuple):
     letters: int = 300_000  # of training
 
 
-QUICK = Size(hidden=16, steps=32, letters=20_000)
+QUICK = Size(hidden=16, steps=16, letters=10_000)
 
 
 def gradients(model: RNNModel, steps: int, chunk: int) -> dict[str, np.ndarray]:
