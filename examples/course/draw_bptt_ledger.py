@@ -13,8 +13,11 @@ from experiment import read, save
 from lm.drawing import new_figure, style
 
 
-def ledger() -> Any:
-    """The triangle of the tanh RNN, first seed: percent of the gradient."""
+def triangle(cut: int | None = None) -> Any:
+    """The shares of the tanh RNN, first seed, in percent of the gradient.
+
+    With `cut`, the entries that detaching after every `cut` steps removes are crossed out.
+    """
     result = read("bptt-ledger")
     run = result["numbers"]["RNN_TANH"]["seeds"][str(result["seeds"][0])]
     percent = 100 * np.array(run["shares"])
@@ -22,15 +25,26 @@ def ledger() -> Any:
     figure, axes = new_figure(size=(4.2, 4.2))
     axis = axes[0, 0]
     shown = np.ma.masked_array(percent, np.triu(np.ones((T, T)), 1))
-    limit = abs(percent).max()
-    axis.imshow(shown, cmap="PuOr_r", vmin=-1.3 * limit, vmax=1.3 * limit)
+    if cut is not None:
+        chunk = np.arange(T) // cut
+        shown = np.ma.masked_where(chunk[:, None] != chunk, shown)
+    limit = 1.3 * abs(percent).max()  # black numbers stay readable on the darkest colour
+    axis.imshow(shown, cmap="PuOr_r", vmin=-limit, vmax=limit)
     for t in range(T):
         for s in range(t + 1):
-            axis.text(
-                s, t, f"{round(percent[t, s], 1) + 0.0:.1f}", ha="center", va="center", fontsize=8.5
-            )
+            value = f"{round(percent[t, s], 1) + 0.0:.1f}"  # no "-0.0"
+            kept = not np.ma.getmaskarray(shown)[t, s]
+            axis.text(s, t, value, ha="center", va="center", fontsize=9,
+                      color="black" if kept else "#6a6a6a")  # fmt: skip
+            if not kept:
+                axis.plot([s - 0.4, s + 0.4], [t + 0.4, t - 0.4], color="#6a6a6a", linewidth=0.8)
+    for border in range(cut, T, cut) if cut is not None else ():
+        axis.plot([border - 0.5] * 2, [border - 0.5, T - 0.5], "--", color="black")
+        axis.plot([-0.5, border - 0.5], [border - 0.5] * 2, "--", color="black")
+    letters = [f"{t + 1} {letter}" for t, letter in enumerate(result["settings"]["text"][:T])]
     axis.set(xlabel="through step s", ylabel="loss of step t", title="Percent of dL/dW_hh")
-    axis.set(xticks=range(T), yticks=range(T))
+    axis.set_xticks(range(T), [label.replace(" ", "\n") for label in letters])
+    axis.set_yticks(range(T), letters)
     axis.grid(False)
     axis.spines[:].set_visible(False)
     return figure
@@ -38,4 +52,4 @@ def ledger() -> Any:
 
 if __name__ == "__main__":
     with style():
-        save(ledger(), "bptt-ledger")
+        save(triangle(), "bptt-ledger")
