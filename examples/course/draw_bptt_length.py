@@ -9,7 +9,7 @@ from typing import Any
 
 from experiment import read, save
 
-from lm.drawing import STYLES, new_figure, plain_numbers, style
+from lm.drawing import STYLES, new_figure, style
 
 WAYS = {
     "same columns": ("same columns: shorter chunks,\nmore updates", 1),
@@ -29,11 +29,11 @@ def cost() -> Any:
             axis.plot(lengths, [f["mean"] for f in found], color=colour, marker=marker, label=label)
             axis.fill_between(lengths, [f["min"] for f in found], [f["max"] for f in found],
                               color=colour, alpha=0.25)  # fmt: skip
-        axis.set(xscale="log", yscale="log", xlabel="steps in a chunk (bptt)")
-        plain_numbers(axis)
+        axis.set(xscale="log", xlabel="steps in a chunk (bptt)")
         axis.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
         axis.minorticks_off()
-    axes[0, 0].set_title("Perplexity per letter")
+    axes[0, 0].set(title="Perplexity per letter", ylim=(3.7, 6))
+    axes[1, 0].set(ylim=(0, None))
     axes[1, 0].set_title("CPU time of training, µs per letter")
     axes[0, 0].legend(loc="upper left", fontsize=9)
     return figure

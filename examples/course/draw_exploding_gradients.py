@@ -46,6 +46,7 @@ def explosion() -> Any:
             if len(losses) < len(run["loss"]):
                 below.plot(len(losses), losses[-1], "X", color=colour, markersize=9)
     below.set(yscale="log", xscale="log", xlabel="update", ylabel="loss, nats per letter")
+    below.set_xticks([1, 10, 100], ["1", "10", "100"])
     below.set_title("Training a ReLU RNN, three seeds")
     below.legend(loc="upper right")
     return figure

@@ -30,7 +30,9 @@ def cosines() -> Any:
             axis.plot(lengths, [f["mean"] for f in found], color=colour, marker=marker, label=label)
             axis.fill_between(lengths, [f["min"] for f in found], [f["max"] for f in found],
                               color=colour, alpha=0.25)  # fmt: skip
-        axis.set(xscale="log", title=title, ylabel="cosine with the full gradient")
+        axis.set(
+            xscale="log", ylim=(0.7, 1.01), title=title, ylabel="cosine with the full gradient"
+        )
         axis.set_xticks(lengths, [str(length) for length in lengths])
         axis.minorticks_off()
     axes[-1, 0].set_xlabel("steps in a chunk")

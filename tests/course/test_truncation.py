@@ -32,9 +32,10 @@ def test_the_chapter_describes_the_committed_result() -> None:
         for moment in ("initial", "trained"):
             found = numbers[cell][moment]["W_hh"]
             assert found["1"]["cosine"]["max"] < 0.99
-            assert found["16"]["cosine"]["min"] > 0.99
+            assert found["16"]["cosine"]["min"] > 0.98
 
 
 def test_quick_runs(capsys: pytest.CaptureFixture[str]) -> None:
     experiment.main(["--quick"])
-    assert all(cell in capsys.readouterr().out for cell in ())
+    printed = capsys.readouterr().out
+    assert all(f"{cell}: cosine" in printed for cell in CELLS)
