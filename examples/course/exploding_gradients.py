@@ -108,10 +108,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "seeds": dict(zip(map(str, SEEDS), runs, strict=True)),
                 "broken": sum(None in run["loss"] for run in runs),
                 "last": [run["loss"][-1] for run in runs],
-                "largest_norm": [max(n for n in run["norm"] if n is not None) for run in runs],
+                "largest_norm": summary(
+                    [max(n for n in run["norm"] if n is not None) for run in runs]
+                ),
             }
-            show(f"{name}: last losses {numbers['training'][name]['last']}, "
-                 f"largest norms {numbers['training'][name]['largest_norm']}")  # fmt: skip
+            found = numbers["training"][name]
+            show(f"{name}: last losses {found['last']}, "
+                 f"largest norm {found['largest_norm']['max']:.3g}")  # fmt: skip
     used = {**size._asdict(), "clip": CLIP, "chunk": CHUNK, "trained": TRAINED}
     write(args.out, used, SEEDS, time.perf_counter() - started, numbers)
 
