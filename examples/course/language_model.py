@@ -42,6 +42,7 @@ Between = Callable[[State, np.ndarray], State]
 LENGTHS = (1, 2, 5, 10, 20, 35, 70, 140)  # of chunks, in steps
 PROFILE = ROOT / "docs" / "results" / "profile"
 VOCABULARY = 10_000  # words of Penn Treebank, on which the profile was measured
+WIKITEXT = 33_278  # words of WikiText-2, which the exercise used
 EXERCISE = {  # the profile of the exercise that this project grew out of; see the chapter
     "seconds": 1899.65,
     "batches": 2984,
@@ -201,17 +202,17 @@ def grouped(components: Mapping[str, Any]) -> dict[str, float]:
 LINE = re.compile(r"^ *\d+ +(\d+) +([\d.]+) +([\d.]+) +([\d.]+)  (.*)$")
 
 
-def line_tables(text: str) -> dict[str, list[dict[str, Any]]]:
-    """The lines that ran in each table of line_profiler: hits, milliseconds, percent, source."""
-    tables: dict[str, list[dict[str, Any]]] = {}
+def line_tables(text: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """The lines that ran in each table of line_profiler, numbered from 1."""
+    tables: dict[str, dict[str, dict[str, Any]]] = {}
     for part in text.split("Function: ")[1:]:
         name = part.split(maxsplit=1)[0]
         rows = [match.groups() for line in part.splitlines() if (match := LINE.match(line))]
-        tables[name] = [
-            {"hits": int(h), "ms": float(ms), "per_hit": float(per), "percent": float(share),
-             "source": source.strip()}
-            for h, ms, per, share, source in rows
-        ]  # fmt: skip
+        tables[name] = {
+            str(i): {"hits": int(h), "ms": float(ms), "per_hit": float(per),
+                     "percent": float(share), "source": source.strip()}
+            for i, (h, ms, per, share, source) in enumerate(rows, start=1)
+        }  # fmt: skip
     return tables
 
 
@@ -232,10 +233,18 @@ def profile(folder: Path = PROFILE) -> dict[str, Any]:
         }
     ours = found["ours"]
     whole = sum(arithmetic.values())
+    of_exercise = sum(multiplications(result["settings"], WIKITEXT).values())
+    ms = 1000 * EXERCISE["seconds"] / EXERCISE["batches"]
     decoder = sum(ours["shares"][f"{way} decoder + loss"] for way in ("forward", "backward"))
     return {
         **found,
-        "exercise": {**EXERCISE, "ms_per_batch": 1000 * EXERCISE["seconds"] / EXERCISE["batches"]},
+        "exercise": {
+            **EXERCISE,
+            "forward_and_loss": EXERCISE["forward"] + EXERCISE["loss"],
+            "ms_per_batch": ms,
+            "times_the_arithmetic": of_exercise / whole,
+            "times_the_time": ms / ours["ms_per_batch"],
+        },
         "arithmetic": {
             "millions": arithmetic,
             "total": whole,

@@ -1,0 +1,314 @@
+"""Look inside of a trained language model: its gates, its samples, its losses, its guesses.
+
+python examples/course/inside.py --out docs/results/course/inside.json
+python examples/course/inside.py --quick
+python examples/course/inside.py --checkpoint model.safetensors
+
+Three small models are trained first if they are missing (see small_lm.py). With --checkpoint, only
+the samples and the next words of that model are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wait
+
+# isort: split
+import numpy as np
+from experiment import options, summary, write
+from small_lm import MODELS, SEEDS, Trained, corpus_of, read, settings_of, trained
+
+from lm.batches import batchify
+from lm.console import run_command, show
+from lm.corpus import EOS, UNK, Corpus
+from lm.frequency import by_frequency, word_losses
+from lm.model import RNNModel
+from lm.sampling import as_text, generate
+from lm.settings import EVAL_BATCH_SIZE
+from lm.steps import perplexity
+from minigrad.cells import LSTM
+from minigrad.ops import raw
+
+GATES = ("input", "forget", "cell", "output")  # the blocks of an LSTM: i, f, g, o
+LOW, HIGH = 0.1, 0.9  # a gate below or above is nearly closed or open
+TEMPERATURES = (0.5, 0.8, 1.0, 1.3)
+WORDS_SHOWN, WORDS_COUNTED = 40, 500  # of each sample
+TEXT_WORDS, UNITS = 24, 12  # of the picture of the gates
+ROWS = 200  # of validation text, whose gates are averaged
+GROUP = 10  # chunks that are read at once from a state of zero
+PREFIXES = (
+    "new", "new york stock", "the company said it", "in the third", "mr. <unk>", "a share of",
+    "this is", "the following", "returns the",
+)  # fmt: skip
+
+
+# -------------------------------------------------------------------- gates
+
+
+def gates(model: RNNModel, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The gates and the cell state of an LSTM's last layer, at each word of ids (T, B).
+
+    Returns (T, 4, H, B), in the order of GATES, and (T, H, B). The step is `LSTM.step`, which
+    training calls too. The state is zero at first, and there is no dropout.
+    """
+    T, B = ids.shape
+    x = model.encoder.weight.data[ids]  # (T, B, E)
+    for layer in range(model.nlayers):
+        W_ih, W_hh, b_ih, b_hh = (w.data for w in model.rnn.weights(layer))
+        H = W_hh.shape[1]
+        shape = (4, H, B)
+        before = [np.zeros((H, B), x.dtype) for _ in range(LSTM.num_states)]
+        found, cells, outputs = [], [], []
+        for t in range(T):
+            z = (W_ih @ x[t].T + (b_ih + b_hh)[:, None]).reshape(shape)  # becomes the gates
+            zh = (W_hh @ before[0]).reshape(shape)
+            after = [np.empty_like(state) for state in before]
+            LSTM.step(z, zh, before, after, np.empty((1, H, B), x.dtype))
+            found.append(z)
+            outputs.append(after[0].T)
+            cells.append(after[1])
+            before = after
+        x = np.stack(outputs)
+    return np.stack(found), np.stack(cells)
+
+
+def gates_over_text(trained: Trained, seed: int) -> dict[str, Any]:
+    """A generated text, and the gates as the model reads it."""
+    mg.manual_seed(seed)
+    dictionary = trained.dictionary
+    words = [EOS, *generate(trained.model, dictionary, TEXT_WORDS, temperature=0.8)]
+    values, cells = gates(trained.model, dictionary.encode(words)[:, None])
+    values = values[..., 0]  # (T, 4, H)
+    forget = values[:, GATES.index("forget")]
+    liveliest = np.argsort(-forget.std(axis=0), kind="stable")[:UNITS]
+    return {
+        "words": words,
+        "means": {name: values[:, k].mean(axis=1).tolist() for k, name in enumerate(GATES)},
+        "units": liveliest.tolist(),
+        "forget": forget[:, liveliest].tolist(),
+    }
+
+
+def gates_by_word(trained: Trained, ids: np.ndarray) -> dict[str, Any]:
+    """Mean gates where the model reads the end of a sentence, and where it reads another word."""
+    values, cells = gates(trained.model, ids)
+    eos = ids == trained.dictionary.word2idx[EOS]  # (T, B)
+    found: dict[str, Any] = {}
+    for name, at in (("eos", eos), ("other", ~eos)):
+        chosen = values.transpose(0, 3, 1, 2)[at]  # (words, 4, H)
+        found[name] = {gate: float(chosen[:, k].mean()) for k, gate in enumerate(GATES)}
+        found[name]["state"] = float(abs(cells.transpose(0, 2, 1)[at]).mean())
+    return found
+
+
+def saturation(model: RNNModel, ids: np.ndarray) -> dict[str, Any]:
+    """Percent of the values of each gate that are nearly closed, and nearly open."""
+    values, _ = gates(model, ids)
+    return {
+        gate: {"closed": 100 * float((values[:, k] < LOW).mean()),
+               "open": 100 * float((values[:, k] > HIGH).mean())}
+        for k, gate in enumerate(GATES) if gate != "cell"
+    }  # fmt: skip
+
+
+# -------------------------------------------------------------------- text
+
+
+def samples(trained: Trained, seed: int, count: int) -> dict[str, Any]:
+    """Text at rising temperatures: how varied it is, and how likely the model itself finds it."""
+    found = {}
+    for temperature in TEMPERATURES:
+        mg.manual_seed(seed)
+        words = list(generate(trained.model, trained.dictionary, count, temperature))
+        ids = trained.dictionary.encode([EOS, *words])[:, None]
+        _, losses = word_losses(trained.model, ids, trained.settings.bptt)
+        found[f"{temperature:g}".replace(".", "_")] = {
+            "text": as_text(words[:WORDS_SHOWN]),
+            "distinct": 100 * len(set(words)) / len(words),
+            "unknown": 100 * words.count(UNK) / len(words),
+            "surprise": float(losses.mean()),
+        }
+    return found
+
+
+def next_words(trained: Trained, prefix: str, k: int = 5) -> list[tuple[str, float]]:
+    """The k most likely words after a prefix at the start of a sentence, with probabilities."""
+    ids = trained.dictionary.encode([EOS, *prefix.split()])[:, None]
+    p = probabilities(trained.model, ids)
+    best = np.argsort(-p, kind="stable")[:k]
+    return [(trained.dictionary.idx2word[i], float(p[i])) for i in best]
+
+
+@mg.no_grad()
+def probabilities(model: RNNModel, ids: np.ndarray) -> np.ndarray:
+    """Of each word of the vocabulary, after ids (T, 1)."""
+    logits = raw(model(ids, model.init_hidden(1))[0])[-1].astype(np.float64)
+    e = np.exp(logits - logits.max())
+    return e / e.sum()
+
+
+# -------------------------------------------------------------------- losses
+
+
+class Unigram:
+    """A model without a memory: each word as probable as it is frequent in the training text."""
+
+    training = False
+
+    def __init__(self, counts: np.ndarray) -> None:
+        self.logits = np.log(np.maximum(counts, 0.5))  # a word that never occurs: half a time
+
+    def eval(self) -> None:
+        """It has no other mode."""
+
+    def train(self, mode: bool) -> None:
+        """It has no other mode."""
+
+    def init_hidden(self, batch_size: int) -> None:
+        """It has no state."""
+
+    def __call__(self, data: np.ndarray, hidden: None) -> tuple[mg.Tensor, None]:
+        return mg.Tensor(np.broadcast_to(self.logits, (data.size, len(self.logits)))), None
+
+
+def frequency(trained: Trained, source: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    """Perplexity by the frequency of the word to predict, of the model and without context."""
+    bptt, vocabulary = trained.settings.bptt, trained.dictionary.idx2word
+    ours = by_frequency(trained.model, source, bptt, counts, vocabulary)
+    base: Any = Unigram(counts)
+    without = by_frequency(base, source, bptt, counts, vocabulary)
+    total = sum(bin["words"] * bin["loss"] for bin in ours)
+    words = sum(bin["words"] for bin in ours)
+    return {
+        bin["name"].replace("–", "-"): {
+            "words": 100 * bin["words"] / words,
+            "ppl": perplexity(bin["loss"]),
+            "unigram_ppl": perplexity(other["loss"]),
+            "share_of_loss": 100 * bin["words"] * bin["loss"] / total,
+        }
+        for bin, other in zip(ours, without, strict=True)
+    }
+
+
+def by_position(trained: Trained, source: np.ndarray, T: int) -> dict[str, list[float]]:
+    """Perplexity of each of the T positions in a chunk, with a carried state and from zero."""
+    chunks, B = (len(source) - 1) // T, source.shape[1]
+    source = source[: chunks * T + 1]
+    _, carried = word_losses(trained.model, source, T)
+    # Chunks side by side are read independently, each from a state of zero.
+    starts = T * np.arange(chunks)
+    windows = source[starts + np.arange(T + 1)[:, None]]  # (T + 1, chunks, B)
+    from_zero = []
+    for first in range(0, chunks, GROUP):
+        group = windows[:, first : first + GROUP].reshape(T + 1, -1)
+        _, losses = word_losses(trained.model, group, T)
+        from_zero.append(losses.reshape(T, -1))
+    means = {"carried": carried.reshape(chunks, T, B).mean(axis=(0, 2)),
+             "zero": np.concatenate(from_zero, axis=1).mean(axis=1)}  # fmt: skip
+    return {name: np.exp(mean).tolist() for name, mean in means.items()}
+
+
+# -------------------------------------------------------------------- the command
+
+
+def measure(trained: Trained, corpus: Corpus, seed: int, quick: bool) -> dict[str, Any]:
+    source = batchify(corpus.valid, EVAL_BATCH_SIZE)
+    counts = np.bincount(corpus.train, minlength=len(corpus.dictionary))
+    rows = source[: 50 if quick else ROWS]
+    position = by_position(trained, source, trained.settings.bptt)
+    later = slice(len(position["zero"]) // 2, None)
+    return {
+        "valid_ppl": perplexity(float(word_losses(trained.model, source, 35)[1].mean())),
+        "by_word": gates_by_word(trained, rows),
+        "saturation": {str(done): saturation(read(path).model, rows)
+                       for done, path in sorted(trained.snapshots.items())},
+        "over_text": gates_over_text(trained, seed),
+        "samples": samples(trained, seed, 60 if quick else WORDS_COUNTED),
+        "frequency": frequency(trained, source, counts),
+        "position": position,
+        "first": {name: ppl[0] for name, ppl in position.items()},
+        "second_half": {name: float(np.exp(np.log(ppl[later]).mean()))
+                        for name, ppl in position.items()},
+    }  # fmt: skip
+
+
+def summaries(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The summary of each number that all runs have, in the same nested dicts."""
+    found: dict[str, Any] = {}
+    for key, value in runs[0].items():
+        column = [run[key] for run in runs if key in run]
+        if isinstance(value, Mapping):
+            found[key] = summaries(column)
+        elif isinstance(value, (int, float)):
+            found[key] = summary(column)
+    return {key: value for key, value in found.items() if value}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse(argv)
+    if args.checkpoint is not None:
+        show_text(read(args.checkpoint))
+        return
+    started = time.perf_counter()
+    corpus = corpus_of(args.quick)
+    settings = [settings_of(seed, True, args.quick) for seed in SEEDS]
+    models = [trained(each, corpus, args.models) for each in settings]
+    runs = [measure(m, corpus, s, args.quick) for m, s in zip(models, SEEDS, strict=True)]
+    numbers = summaries(runs)
+    numbers["seeds"] = {str(seed): run for seed, run in zip(SEEDS, runs, strict=True)}
+    numbers["next"] = {
+        prefix: [dict(next_words(model, prefix)) for model in models]
+        for prefix in known(PREFIXES, models[0])
+    }
+    show(report(numbers))
+    used = settings[0].as_dict()
+    write(args.out, used, SEEDS, time.perf_counter() - started, numbers)
+
+
+def known(prefixes: Sequence[str], model: Trained) -> list[str]:
+    """The prefixes of which the model knows all words."""
+    return [p for p in prefixes if set(p.split()) <= model.dictionary.word2idx.keys()]
+
+
+def show_text(model: Trained) -> None:
+    """Print samples and next words of one model."""
+    for name, sample in samples(model, model.settings.seed, WORDS_SHOWN).items():
+        show(f"temperature {name.replace('_', '.')}: {sample['text']}\n")
+    for prefix in known(PREFIXES, model):
+        guesses = ", ".join(f"{word} {100 * p:.0f} %" for word, p in next_words(model, prefix))
+        show(f"{prefix} … {guesses}")
+
+
+def report(numbers: Mapping[str, Any]) -> str:
+    by_word, first, half = numbers["by_word"], numbers["first"], numbers["second_half"]
+    lines = [f"validation perplexity {numbers['valid_ppl']['mean']:.1f}"]
+    for gate in GATES:
+        eos, other = by_word["eos"][gate]["mean"], by_word["other"][gate]["mean"]
+        lines.append(f"{gate:6} gate at <eos> {eos:.2f}, elsewhere {other:.2f}")
+    for name in ("carried", "zero"):
+        lines.append(f"state {name}: perplexity of the first word of a chunk "
+                     f"{first[name]['mean']:.1f}, of its second half "
+                     f"{half[name]['mean']:.1f}")  # fmt: skip
+    for name, bin in numbers["frequency"].items():
+        lines.append(f"{name:18} {bin['words']['mean']:5.1f} % of words, perplexity "
+                     f"{bin['ppl']['mean']:8.1f} ({bin['unigram_ppl']['mean']:8.1f} "
+                     "without context)")  # fmt: skip
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = options("Look inside of a trained language model.")
+    p.add_argument("--models", type=Path, default=MODELS, metavar="DIR",
+                   help="where the trained models are, or will be kept")  # fmt: skip
+    p.add_argument("--checkpoint", type=Path, metavar="FILE",
+                   help="only print samples and next words of this model")  # fmt: skip
+    return p
+
+
+if __name__ == "__main__":
+    run_command(main)
