@@ -136,12 +136,15 @@ def samples(trained: Trained, seed: int, count: int) -> dict[str, Any]:
     return found
 
 
-def next_words(trained: Trained, prefix: str, k: int = 5) -> list[tuple[str, float]]:
-    """The k most likely words after a prefix at the start of a sentence, with probabilities."""
-    ids = trained.dictionary.encode([EOS, *prefix.split()])[:, None]
-    p = probabilities(trained.model, ids)
-    best = np.argsort(-p, kind="stable")[:k]
-    return [(trained.dictionary.idx2word[i], float(p[i])) for i in best]
+def next_words(models: Sequence[Trained], prefix: str, k: int = 5) -> dict[str, list[float]]:
+    """The k words most likely after a prefix at the start of a sentence, on average.
+
+    Each has its probability in each model.
+    """
+    ids = models[0].dictionary.encode([EOS, *prefix.split()])[:, None]
+    p = np.array([probabilities(each.model, ids) for each in models])
+    best = np.argsort(-p.mean(axis=0), kind="stable")[:k]
+    return {models[0].dictionary.idx2word[i]: p[:, i].tolist() for i in best}
 
 
 @mg.no_grad()
@@ -261,10 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [measure(m, corpus, s, args.quick) for m, s in zip(models, SEEDS, strict=True)]
     numbers = summaries(runs)
     numbers["seeds"] = {str(seed): run for seed, run in zip(SEEDS, runs, strict=True)}
-    numbers["next"] = {
-        prefix: [dict(next_words(model, prefix)) for model in models]
-        for prefix in known(PREFIXES, models[0])
-    }
+    numbers["next"] = {p: next_words(models, p) for p in known(PREFIXES, models[0])}
     show(report(numbers))
     used = settings[0].as_dict()
     write(args.out, used, SEEDS, time.perf_counter() - started, numbers)
@@ -280,7 +280,8 @@ def show_text(model: Trained) -> None:
     for name, sample in samples(model, model.settings.seed, WORDS_SHOWN).items():
         show(f"temperature {name.replace('_', '.')}: {sample['text']}\n")
     for prefix in known(PREFIXES, model):
-        guesses = ", ".join(f"{word} {100 * p:.0f} %" for word, p in next_words(model, prefix))
+        words = next_words([model], prefix)
+        guesses = ", ".join(f"{word} {100 * p:.0f} %" for word, (p,) in words.items())
         show(f"{prefix} … {guesses}")
 
 
