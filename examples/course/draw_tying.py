@@ -70,21 +70,33 @@ def moved(numbers: dict[str, Any]) -> Any:
     return figure
 
 
-def region(found: dict[str, Any], title: str) -> Any:
+def region(found: dict[str, Any]) -> Any:
     """Words of a few kinds in the plane of their two principal components."""
-    figure, axes = new_figure(size=(5.0, 4.6))
+    figure, axes = new_figure(size=(5.2, 5.4))
     axis = axes[0, 0]
-    xy, kinds = np.array(found["xy"]), found["kinds"]
+    xy, kinds = np.array(found["xy"]), np.array(found["kinds"])
+    line = 0.062 * np.ptp(xy[:, 1]) * 0.62  # from one label to the next
+    sides = {"months": -1, "days": 1, "places": 1, "movement": -1, "modal verbs": -1}
     looks = [*STYLES, ("#000000", "v")]
     for (colour, marker), kind in zip(looks, REGION, strict=True):
-        inside = np.array([k == kind for k in kinds])
-        axis.plot(*xy[inside].T, marker, color=colour, ms=6, label=kind)
-    for (x, y), word in zip(xy, found["words"], strict=True):
-        axis.annotate(word, (x, y), (4, 2), textcoords="offset points", fontsize=9)
-    axis.set(title=title, xlabel="first principal component",
-             ylabel="second principal component")  # fmt: skip
-    axis.margins(0.12)
-    axis.legend(loc="best", fontsize=9)
+        inside = np.flatnonzero(kinds == kind)
+        points, side = xy[inside], sides[kind]
+        axis.plot(*points.T, marker, color=colour, ms=6, label=kind)
+        edge = points[:, 0].max() if side > 0 else points[:, 0].min()
+        order = inside[np.argsort(-points[:, 1])]
+        top = points[:, 1].mean() + line * (len(order) - 1) / 2
+        for i, word in enumerate(order):
+            place = (edge + 0.12 * side, top - i * line)
+            axis.annotate(found["words"][word], xy[word], place, fontsize=9, va="center",
+                          ha="left" if side > 0 else "right",
+                          arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5,
+                                      "shrinkA": 0, "shrinkB": 3})  # fmt: skip
+    axis.set(xlabel="first principal component", ylabel="second principal component")
+    left, wide = xy[:, 0].min(), np.ptp(xy[:, 0])
+    axis.set_xlim(left - 0.4 * wide, left + 1.1 * wide)
+    axis.margins(y=0.12)
+    axis.grid(False)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9, columnspacing=1)
     return figure
 
 
@@ -94,4 +106,4 @@ if __name__ == "__main__":
     with style():
         save(streams(numbers), "tying-streams")
         save(moved(numbers), "tying-moved")
-        save(region(numbers["seeds"][first]["region"]["tied"], ""), "tying-region")
+        save(region(numbers["seeds"][first]["region"]["tied"]), "tying-region")

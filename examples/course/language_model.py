@@ -152,6 +152,7 @@ def board(corpus: Corpus, batch_size: int, bptt: int, columns: int = 3) -> dict[
     rows = len(source)
     shown = {"first": range(3), "seam": range(bptt - 3, bptt + 3), "last": range(rows - 3, rows)}
     return {
+        "text": len(corpus.train),
         "rows": rows,
         "columns": batch_size,
         "bptt": bptt,

@@ -32,6 +32,7 @@ from lm.corpus import EOS, UNK, Corpus, Dictionary
 from lm.model import Hidden, RNNModel, as_tuple
 from lm.settings import EVAL_BATCH_SIZE, Settings, build_model
 from lm.steps import evaluate, perplexity, train_step
+from minigrad.nn import Module
 from minigrad.optim import SGD
 
 BATCHES = 20  # of which the gradients are averaged
@@ -153,8 +154,13 @@ def measure_time(corpus: Corpus, base: Settings, seed: int, steps: int) -> dict[
     ratios = [a / b for a, b in zip(kept["tied"], kept["untied"], strict=True)]
     return {"ratio": statistics.median(ratios),
             "ms": {name: 1000 * statistics.median(found) for name, found in kept.items()},
-            "parameters": {name: sum(p.size for p in model.parameters())
-                           for name, (model, *_) in states.items()}}  # fmt: skip
+            "parameters": {"lstm": parameters(states["tied"][0].rnn),
+                           **{name: parameters(state[0]) for name, state in states.items()}},
+            }  # fmt: skip
+
+
+def parameters(module: Module) -> int:
+    return sum(p.size for p in module.parameters())
 
 
 # -------------------------------------------------------------------- neighbours
@@ -253,6 +259,7 @@ def measure_seed(corpus: Corpus, seed: int, args: argparse.Namespace) -> dict[st
             name: perplexity(evaluate(model.model, valid, bptt))
             for name, model in (("tied", tied), ("untied", untied))
         },
+        "parameters": {"tied": parameters(tied.model), "untied": parameters(untied.model)},
         "streams": streams,
         "moved": {
             "tied": by_frequency(moved(tied, "encoder.weight"), counts),
@@ -309,6 +316,18 @@ def show_neighbours(model: Trained, corpus: Corpus) -> None:
             show(f"{name:8} {query:10} {' '.join(found)}")
 
 
+def neighbour_table(numbers: Mapping[str, Any]) -> str:
+    """The neighbours in the models of the first seed, as a table in Markdown."""
+    found = numbers["seeds"][str(SEEDS[0])]["neighbours"]
+    names = [name for name in ("tied", "output", "input") if name in found]
+    lines = [" | ".join(["", "word", *(f"{name} matrix" for name in names), ""]).strip(),
+             "| --- " * (1 + len(names)) + "|"]  # fmt: skip
+    for query in found[names[0]]:
+        cells = [" ".join(found[name][query][:4]) for name in names]
+        lines.append(" | ".join(["", query, *cells, ""]).strip())
+    return "\n".join(lines)
+
+
 def report(numbers: Mapping[str, Any]) -> str:
     ppl, streams, ratio = numbers["valid_ppl"], numbers["streams"], numbers["time"]["ratio"]
     lines = [f"validation perplexity: tied {ppl['tied']['mean']:.1f}, "
@@ -322,7 +341,7 @@ def report(numbers: Mapping[str, Any]) -> str:
             f"{norms['decoder']['mean']:.3f}; cosine {found['cosine']['mean']:.3f}"
         )
     lines += [f"shared neighbours, {k}: {v['mean']:.1f} %" for k, v in numbers["overlap"].items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, neighbour_table(numbers)])
 
 
 def parser() -> argparse.ArgumentParser:
