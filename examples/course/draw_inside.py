@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from experiment import read, save
+from experiment import draw_seeds, read, save
 
 from lm.drawing import STYLES, new_figure, style
 
@@ -45,11 +45,9 @@ def saturation(numbers: dict[str, Any]) -> Any:
     done = list(seeds[0]["saturation"])
     looks = (("open", "open, above 0.9", STYLES[0]), ("closed", "closed, below 0.1", STYLES[1]))
     for axis, gate in zip(axes[:, 0], GATES, strict=True):
-        for key, label, (colour, marker) in looks:
-            table = np.array([[run["saturation"][at][gate][key] for at in done] for run in seeds])
-            axis.plot(table.mean(axis=0), color=colour, marker=marker, ms=6, label=label)
-            for run in table:
-                axis.plot(run, color=colour, marker=marker, ms=3, ls="", alpha=0.7)
+        for key, label, look in looks:
+            runs = [[run["saturation"][at][gate][key] for at in done] for run in seeds]
+            draw_seeds(axis, range(len(done)), runs, look, label)
         axis.set_title(f"{gate} gate", loc="left", fontsize=10)
         axis.set_ylabel("% of values")
         axis.set_xticks(range(len(done)), [f"{int(at):,}" for at in done])
@@ -89,7 +87,9 @@ def frequency(numbers: dict[str, Any]) -> Any:
         axis.plot(table.mean(axis=0), range(len(bins)), marker, color=colour, ms=8, label=label)
         for run in table:
             axis.plot(run, range(len(bins)), marker, color=colour, ms=3, alpha=0.7)
-    axis.set_yticks(range(len(bins)), [name.replace("-", "–") for name in bins])
+    axis.set_yticks(
+        range(len(bins)), [name.replace("-", "–").replace("unknown", "<unk>") for name in bins]
+    )
     axis.invert_yaxis()
     axis.set_xscale("log")
     axis.set(xlabel="perplexity", ylabel="occurrences in the training text")

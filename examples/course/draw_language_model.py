@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiment import read, save
+from experiment import draw_seeds, read, save
 
 from lm.drawing import STYLES, new_figure, style
 
@@ -63,12 +63,9 @@ def state(numbers: dict[str, Any]) -> Any:
     axis = axes[0, 0]
     looks = (("zero_by_length", "state zero in every chunk", STYLES[1]),
              ("carried_by_length", "state carried", STYLES[0]))  # fmt: skip
-    for key, label, (colour, marker) in looks:
+    for key, label, look in looks:
         runs = [run[key] for run in numbers["seeds"].values()]
-        means = [sum(column) / len(column) for column in zip(*runs, strict=True)]
-        axis.plot(numbers["lengths"], means, color=colour, lw=1.5, label=label, marker=marker, ms=6)
-        for run in runs:
-            axis.plot(numbers["lengths"], run, color=colour, marker=marker, ls="", ms=3, alpha=0.7)
+        draw_seeds(axis, numbers["lengths"], runs, look, label)
     axis.set_xscale("log")
     axis.set_xticks(numbers["lengths"], [str(T) for T in numbers["lengths"]])
     axis.minorticks_off()

@@ -9,26 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from experiment import read, save
+from experiment import draw_seeds, read, save
+from tying import REGION
 
 from lm.drawing import STYLES, new_figure, style
-from tying import REGION
 
 
 def labels_of(bins: Sequence[int]) -> list[str]:
     """The lower end of each bin of frequency, which are powers of four."""
     return [f"{edge:,}+" for edge in bins]
-
-
-def lines(axis: Any, runs: Sequence[Sequence[float | None]], look: tuple[str, str], name: str,
-          ls: str = "-") -> None:  # fmt: skip
-    """The mean of several runs, and a small mark for each; None where a bin is empty."""
-    colour, marker = look
-    table = np.array([[np.nan if x is None else x for x in run] for run in runs], float)
-    at = np.arange(table.shape[1])
-    axis.plot(at, table.mean(axis=0), color=colour, marker=marker, ms=6, ls=ls, label=name)
-    for run in table:
-        axis.plot(at, run, color=colour, marker=marker, ms=3, ls="", alpha=0.7)
 
 
 def streams(numbers: dict[str, Any]) -> Any:
@@ -42,7 +31,7 @@ def streams(numbers: dict[str, Any]) -> Any:
         for key, label, look in looks:
             runs = [run["streams"][when]["by_frequency"][key]
                     for run in numbers["seeds"].values()]  # fmt: skip
-            lines(axis, runs, look, label)
+            draw_seeds(axis, range(len(numbers["bins"])), runs, look, label)
         axis.set_yscale("log")
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_ylabel("norm of a word's row")
@@ -61,7 +50,7 @@ def moved(numbers: dict[str, Any]) -> Any:
              ("input", "input matrix, untied", STYLES[0], "--"))  # fmt: skip
     for key, label, look, ls in looks:
         runs = [run["moved"][key] for run in numbers["seeds"].values()]
-        lines(axis, runs, look, label, ls)
+        draw_seeds(axis, range(len(numbers["bins"])), runs, look, label, ls=ls)
     axis.set_yscale("log")
     axis.set_xticks(range(len(numbers["bins"])), labels_of(numbers["bins"]))
     axis.set(xlabel="occurrences of the word in the training text",

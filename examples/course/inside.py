@@ -20,7 +20,7 @@ import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wai
 
 # isort: split
 import numpy as np
-from experiment import options, summary, write
+from experiment import options, summaries, write
 from small_lm import MODELS, SEEDS, Trained, corpus_of, read, settings_of, trained
 
 from lm.batches import batchify
@@ -82,7 +82,7 @@ def gates_over_text(trained: Trained, seed: int) -> dict[str, Any]:
     mg.manual_seed(seed)
     dictionary = trained.dictionary
     words = [EOS, *generate(trained.model, dictionary, TEXT_WORDS, temperature=0.8)]
-    values, cells = gates(trained.model, dictionary.encode(words)[:, None])
+    values, _ = gates(trained.model, dictionary.encode(words)[:, None])
     values = values[..., 0]  # (T, 4, H)
     forget = values[:, GATES.index("forget")]
     liveliest = np.argsort(-forget.std(axis=0), kind="stable")[:UNITS]
@@ -188,7 +188,7 @@ def frequency(trained: Trained, source: np.ndarray, counts: np.ndarray) -> dict[
     total = sum(bin["words"] * bin["loss"] for bin in ours)
     words = sum(bin["words"] for bin in ours)
     return {
-        bin["name"].replace("–", "-"): {
+        bin["name"].replace("–", "-").replace(UNK, "unknown"): {
             "words": 100 * bin["words"] / words,
             "ppl": perplexity(bin["loss"]),
             "unigram_ppl": perplexity(other["loss"]),
@@ -238,18 +238,6 @@ def measure(trained: Trained, corpus: Corpus, seed: int, quick: bool) -> dict[st
         "second_half": {name: float(np.exp(np.log(ppl[later]).mean()))
                         for name, ppl in position.items()},
     }  # fmt: skip
-
-
-def summaries(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The summary of each number that all runs have, in the same nested dicts."""
-    found: dict[str, Any] = {}
-    for key, value in runs[0].items():
-        column = [run[key] for run in runs if key in run]
-        if isinstance(value, Mapping):
-            found[key] = summaries(column)
-        elif isinstance(value, (int, float)):
-            found[key] = summary(column)
-    return {key: value for key, value in found.items() if value}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

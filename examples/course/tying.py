@@ -22,7 +22,7 @@ import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wai
 
 # isort: split
 import numpy as np
-from experiment import options, summary, write
+from experiment import options, summaries, write
 from small_lm import MODELS, SEEDS, Trained, corpus_of, read, settings_of, trained
 
 from lm.batches import batchify, get_batch
@@ -59,8 +59,8 @@ def two_streams(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gradient of a tied matrix through the embedding, and through the decoder.
 
-    Each use gets a copy of the matrix of its own. The copies are equal, so the loss is the same, and
-    the sum of the two gradients is the gradient of the tied matrix.
+    Each use gets a copy of the matrix of its own. The copies are equal, so the loss is the same,
+    and the sum of the two gradients is the gradient of the tied matrix.
     """
     apart = copy.deepcopy(model)
     apart.decoder.weight = mg.nn.Parameter(apart.encoder.weight.data.copy())
@@ -277,19 +277,6 @@ def measure_seed(corpus: Corpus, seed: int, args: argparse.Namespace) -> dict[st
     }  # fmt: skip
 
 
-def of_all_seeds(runs: Sequence[Mapping[str, Any]]) -> Any:
-    """The summary of each number that all runs have, in the same nested dicts."""
-    first = runs[0]
-    found: dict[str, Any] = {}
-    for key, value in first.items():
-        column = [run[key] for run in runs]
-        if isinstance(value, Mapping):
-            found[key] = of_all_seeds(column)
-        elif isinstance(value, (int, float)):
-            found[key] = summary(column)
-    return {key: value for key, value in found.items() if value}
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     corpus = corpus_of(args.quick)
@@ -298,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     started = time.perf_counter()
     runs = [measure_seed(corpus, seed, args) for seed in SEEDS]
-    numbers = of_all_seeds(runs)
+    numbers = summaries(runs)
     numbers["seeds"] = {str(seed): run for seed, run in zip(SEEDS, runs, strict=True)}
     numbers["bins"] = list(BINS)
     show(report(numbers))
