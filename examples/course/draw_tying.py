@@ -17,7 +17,7 @@ from lm.drawing import STYLES, new_figure, style
 
 def labels_of(bins: Sequence[int]) -> list[str]:
     """The lower end of each bin of frequency, which are powers of four."""
-    return [f"{edge:,}+" for edge in bins]
+    return [f"{edge}" if edge < 1024 else f"{edge // 1024}k" for edge in bins]
 
 
 def streams(numbers: dict[str, Any]) -> Any:
@@ -37,7 +37,7 @@ def streams(numbers: dict[str, Any]) -> Any:
         axis.set_ylabel("norm of a word's row")
         axis.set_xticks(range(len(numbers["bins"])), labels_of(numbers["bins"]))
     axes[0, 0].legend(loc="upper left")
-    axes[1, 0].set_xlabel("occurrences of the word in the training text")
+    axes[1, 0].set_xlabel("occurrences in the training text, at least")
     return figure
 
 
@@ -53,7 +53,7 @@ def moved(numbers: dict[str, Any]) -> Any:
         draw_seeds(axis, range(len(numbers["bins"])), runs, look, label, ls=ls)
     axis.set_yscale("log")
     axis.set_xticks(range(len(numbers["bins"])), labels_of(numbers["bins"]))
-    axis.set(xlabel="occurrences of the word in the training text",
+    axis.set(xlabel="occurrences in the training text, at least",
              ylabel="distance moved (row at start = 1)")  # fmt: skip
     axis.legend()
     return figure
