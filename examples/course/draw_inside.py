@@ -57,21 +57,19 @@ def saturation(numbers: dict[str, Any]) -> Any:
 
 
 def position(numbers: dict[str, Any]) -> Any:
-    """Perplexity of each position in a chunk, with a carried state and from zero."""
-    figure, axes = new_figure(size=(4.8, 3.4))
-    axis = axes[0, 0]
+    """Perplexity of each position in a chunk, with a carried state and from zero; their ratio."""
+    figure, axes = new_figure(2, 1, size=(4.8, 5.4))
+    upper, lower = axes[:, 0]
+    seeds = list(numbers["seeds"].values())
+    at = range(1, len(seeds[0]["ratio"]) + 1)
     looks = (("zero", "state zero before the chunk", STYLES[1]),
              ("carried", "state carried", STYLES[0]))  # fmt: skip
-    for key, label, (colour, marker) in looks:
-        table = np.array([run["position"][key] for run in numbers["seeds"].values()])
-        at = np.arange(1, table.shape[1] + 1)
-        axis.fill_between(at, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.2, lw=0)
-        axis.plot(at, table.mean(axis=0), color=colour, marker=marker, ms=4, label=label)
-    axis.set_yscale("log")
-    axis.set(xlabel="position in the chunk", ylabel="perplexity")
-    axis.set_yticks([150, 200, 300, 400, 600], ["150", "200", "300", "400", "600"])
-    axis.minorticks_off()
-    axis.legend()
+    for key, label, look in looks:
+        draw_seeds(upper, at, [run["position"][key] for run in seeds], look, label, lw=1)
+    upper.set_ylabel("perplexity")
+    upper.legend()
+    draw_seeds(lower, at, [run["ratio"] for run in seeds], ("#1f2328", "^"), "", lw=1)
+    lower.set(xlabel="position in the chunk", ylabel="ratio, zero / carried")
     return figure
 
 

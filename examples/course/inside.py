@@ -11,6 +11,7 @@ the samples and the next words of that model are printed.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -199,7 +200,10 @@ def frequency(trained: Trained, source: np.ndarray, counts: np.ndarray) -> dict[
 
 
 def by_position(trained: Trained, source: np.ndarray, T: int) -> dict[str, list[float]]:
-    """Perplexity of each of the T positions in a chunk, with a carried state and from zero."""
+    """Perplexity of each of the T positions in a chunk, with a carried state and from zero.
+
+    `error` is the standard error of the mean loss with a carried state, in nats.
+    """
     chunks, B = (len(source) - 1) // T, source.shape[1]
     source = source[: chunks * T + 1]
     _, carried = word_losses(trained.model, source, T)
@@ -211,9 +215,13 @@ def by_position(trained: Trained, source: np.ndarray, T: int) -> dict[str, list[
         group = windows[:, first : first + GROUP].reshape(T + 1, -1)
         _, losses = word_losses(trained.model, group, T)
         from_zero.append(losses.reshape(T, -1))
-    means = {"carried": carried.reshape(chunks, T, B).mean(axis=(0, 2)),
-             "zero": np.concatenate(from_zero, axis=1).mean(axis=1)}  # fmt: skip
-    return {name: np.exp(mean).tolist() for name, mean in means.items()}
+    carried, zero = carried.reshape(chunks, T, B), np.concatenate(from_zero, axis=1)
+    mean = carried.mean(axis=(0, 2))
+    return {
+        "carried": np.exp(mean).tolist(),
+        "zero": np.exp(zero.mean(axis=1)).tolist(),
+        "error": (carried.std(axis=(0, 2)) / math.sqrt(chunks * B)).tolist(),
+    }
 
 
 # -------------------------------------------------------------------- the command
@@ -224,9 +232,12 @@ def measure(trained: Trained, corpus: Corpus, seed: int, quick: bool) -> dict[st
     counts = np.bincount(corpus.train, minlength=len(corpus.dictionary))
     rows = source[: 50 if quick else ROWS]
     position = by_position(trained, source, trained.settings.bptt)
-    later = slice(len(position["zero"]) // 2, None)
+    loss = float(word_losses(trained.model, source, trained.settings.bptt)[1].mean())
+    carried, zero = (np.log(position[name]) for name in ("carried", "zero"))
+    middle = len(zero) // 2
     return {
-        "valid_ppl": perplexity(float(word_losses(trained.model, source, 35)[1].mean())),
+        "valid_loss": loss,
+        "valid_ppl": perplexity(loss),
         "by_word": gates_by_word(trained, rows),
         "saturation": {str(done): saturation(read(path).model, rows)
                        for done, path in sorted(trained.snapshots.items())},
@@ -234,9 +245,15 @@ def measure(trained: Trained, corpus: Corpus, seed: int, quick: bool) -> dict[st
         "samples": samples(trained, seed, 60 if quick else WORDS_COUNTED),
         "frequency": frequency(trained, source, counts),
         "position": position,
-        "first": {name: ppl[0] for name, ppl in position.items()},
-        "second_half": {name: float(np.exp(np.log(ppl[later]).mean()))
-                        for name, ppl in position.items()},
+        "unigram_ppl": perplexity(float(word_losses(Unigram(counts), source, 35)[1].mean())),
+        "first": {"carried": position["carried"][0], "zero": position["zero"][0]},
+        "second_half": {
+            "carried": float(np.exp(carried[middle:].mean())),
+            "zero": float(np.exp(zero[middle:].mean())),
+        },
+        "ratio": np.exp(zero - carried).tolist(),
+        "first_ratio": float(np.exp(zero - carried)[0]),
+        "error": 100 * float(np.mean(position["error"])),
     }  # fmt: skip
 
 
