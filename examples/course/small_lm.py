@@ -1,4 +1,4 @@
-"""The small language models that two chapters look at: LSTMs with one layer, tied and untied.
+"""The small language models that three chapters look at: LSTMs with one layer, tied and untied.
 
 python examples/course/small_lm.py
 python examples/course/small_lm.py --seeds 1 --tied
@@ -36,7 +36,7 @@ from lm.steps import perplexity
 
 SEEDS = (1, 2, 3)
 MODELS = ROOT / "build" / "course"
-SNAPSHOTS = (0, 10, 30, 100, 300, 1000)  # batches after which a state is kept, besides epochs
+SNAPSHOTS = (10, 30, 100, 300, 1000)  # batches after which a state is kept, besides 0 and the end
 FULL = {"emsize": 100, "nhid": 100, "nlayers": 1, "epochs": 1}
 QUICK = {"data": "builtin", "emsize": 24, "nhid": 24, "nlayers": 1, "epochs": 1, "batch_size": 10}
 QUICK_WORDS = 25_000  # of the built-in text
@@ -108,8 +108,9 @@ class Snapshots(Observer):
 
     def start(self, text: str) -> None:
         show(f"training {self.name} {text}")
-        if self.trainer.state.position.epoch == 1:
-            self.keep(self.trainer.state.position.batch)
+        position = self.trainer.state.position
+        if position.epoch == 1 and position.batch == 0:
+            self.keep(0)
 
     def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
         done = (epoch - 1) * batches + batch

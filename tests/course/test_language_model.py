@@ -114,10 +114,15 @@ def test_the_line_tables_of_the_page_have_the_lines_of_the_profile() -> None:
         assert f"| `{source}` |" in page
 
 
-def test_other_models_in_the_folder_are_not_used(models: Path, tmp_path: Path) -> None:
+def test_a_model_is_trained_once_and_others_in_its_folder_are_not_used(tmp_path: Path) -> None:
     corpus = small_lm.corpus_of(quick=True)
     settings = small_lm.settings_of(1, True, quick=True)
-    small_lm.trained(settings, corpus, tmp_path)
+    first = small_lm.trained(settings, corpus, tmp_path)
+    assert list(sorted(first.snapshots))[:3] == [0, 10, 30]
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    again = small_lm.trained(settings, corpus, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == written
+    assert (again.model.decoder.weight.data == first.model.decoder.weight.data).all()
     other = small_lm.Settings(**{**settings.as_dict(), "lr": 1.0})
     with pytest.raises(UserError, match="other settings"):
         small_lm.trained(other, corpus, tmp_path)
