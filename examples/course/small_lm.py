@@ -12,6 +12,7 @@ show what changes during training. An interrupted run is resumed.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def settings_of(seed: int, tied: bool, quick: bool = False) -> Settings:
     return Settings(seed=seed, tied=tied, **(QUICK if quick else FULL)).resolved()
 
 
+@functools.cache
 def corpus_of(quick: bool = False) -> Corpus:
     """Penn Treebank; for a quick experiment, the beginning of the built-in text."""
     if not quick:
