@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -288,6 +289,17 @@ def show_text(model: Trained) -> None:
         words = next_words([model], prefix)
         guesses = ", ".join(f"{word} {100 * p:.0f} %" for word, (p,) in words.items())
         show(f"{prefix} … {guesses}")
+
+
+def sample_blocks(numbers: Mapping[str, Any]) -> str:
+    """The samples of the first seed as Markdown: each an indented block, in lines that fit."""
+    blocks = []
+    for name, sample in numbers["seeds"][str(SEEDS[0])]["samples"].items():
+        lines = [f"temperature {name.replace('_', '.')}:", ""]
+        for sentence in sample["text"].splitlines():
+            lines += textwrap.wrap(sentence, 72, subsequent_indent="  ")
+        blocks.append(textwrap.indent("\n".join(lines), "    "))
+    return "\n\n".join(blocks)
 
 
 def report(numbers: Mapping[str, Any]) -> str:
