@@ -54,6 +54,22 @@ def test_gates_saturate_during_training(numbers: Any) -> None:
             assert sum(states[-1][gate].values()) > sum(states[0][gate].values())
 
 
+def test_the_forget_gate_closes_at_the_end_of_a_sentence() -> None:
+    for run in read("inside")["numbers"]["seeds"].values():
+        at_eos, elsewhere = run["by_word"]["eos"], run["by_word"]["other"]
+        assert at_eos["forget"] < 0.5 * elsewhere["forget"]
+        assert at_eos["state"] < elsewhere["state"]
+        for gate in list(run["saturation"].values())[-1].values():
+            assert gate["closed"] > gate["open"]
+
+
+def test_reading_helps_every_kind_of_word_but_unk() -> None:
+    for run in read("inside")["numbers"]["seeds"].values():
+        for name, bin in run["frequency"].items():
+            helped = bin["unigram_ppl"] / bin["ppl"]
+            assert 0.8 < helped < 1.2 if name == "unknown" else 2 < helped < 5
+
+
 def test_hotter_samples_are_more_varied_and_less_likely(numbers: Any) -> None:
     for run in numbers["seeds"].values():
         coldest, *_, hottest = run["samples"].values()
