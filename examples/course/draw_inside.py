@@ -64,11 +64,15 @@ def position(numbers: dict[str, Any]) -> Any:
     at = range(1, len(seeds[0]["ratio"]) + 1)
     looks = (("zero", "state zero before the chunk", STYLES[1]),
              ("carried", "state carried", STYLES[0]))  # fmt: skip
-    for key, label, look in looks:
-        draw_seeds(upper, at, [run["position"][key] for run in seeds], look, label, lw=1)
+    for key, label, (colour, marker) in looks:
+        table = np.array([run["position"][key] for run in seeds])
+        upper.fill_between(at, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.3, lw=0)
+        upper.plot(at, table.mean(axis=0), color=colour, marker=marker, ms=4, lw=1, label=label)
     upper.set_ylabel("perplexity")
     upper.legend()
-    draw_seeds(lower, at, [run["ratio"] for run in seeds], ("#1f2328", "^"), "", lw=1)
+    table = np.array([run["ratio"] for run in seeds])
+    lower.fill_between(at, table.min(axis=0), table.max(axis=0), color="#1f2328", alpha=0.3, lw=0)
+    lower.plot(at, table.mean(axis=0), color="#1f2328", marker="^", ms=4, lw=1)
     lower.set(xlabel="position in the chunk", ylabel="ratio, zero / carried")
     return figure
 
