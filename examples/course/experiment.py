@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lm.arguments import Parser
 from lm.drawing import save_figure
 from lm.files import make_folder
@@ -43,6 +45,18 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def summaries(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The summary of each number that all runs have, in nested dicts like theirs."""
+    found: dict[str, Any] = {}
+    for key, value in runs[0].items():
+        column = [run[key] for run in runs if key in run]
+        if isinstance(value, Mapping):
+            found[key] = summaries(column)
+        elif isinstance(value, (int, float)):
+            found[key] = summary(column)
+    return {key: value for key, value in found.items() if value}
+
+
 def write(
     out: Path | None,
     settings: Mapping[str, Any],
@@ -65,3 +79,22 @@ def read(name: str) -> dict[str, Any]:
 def save(figure: Any, name: str) -> None:
     """Write a figure of the course as NAME.svg. Call it inside of `lm.drawing.style()`."""
     save_figure(figure, make_folder(FIGURES) / f"{name}.svg")
+
+
+def draw_seeds(
+    axis: Any,
+    at: Sequence[float],
+    runs: Sequence[Sequence[float | None]],
+    look: tuple[str, str],
+    label: str,
+    **line: Any,
+) -> None:
+    """The mean of the runs as a line, and a small mark for each; `look` is one of STYLES.
+
+    A run may have None where it has no value.
+    """
+    colour, marker = look
+    table = np.array([[np.nan if x is None else x for x in run] for run in runs], float)
+    axis.plot(at, table.mean(axis=0), color=colour, marker=marker, ms=6, label=label, **line)
+    for run in table:
+        axis.plot(at, run, color=colour, marker=marker, ms=3, ls="", alpha=0.7)
