@@ -35,15 +35,22 @@ RIGHT: dict[str, Part] = {
     "a_n": lambda dh, z, n, h_prev: dh * (1 - z) * (1 - n * n),
     "h_prev": lambda dh, z, n, h_prev: dh * z,
 }
-MISTAKES: dict[str, dict[str, Part]] = {
-    "none": {},
-    "a_n: 1 + n²": {"a_n": lambda dh, z, n, h_prev: dh * (1 - z) * (1 + n * n)},
-    "a_n: no 1 - n²": {"a_n": lambda dh, z, n, h_prev: dh * (1 - z)},
-    "a_n: no 1 - z": {"a_n": lambda dh, z, n, h_prev: dh * (1 - n * n)},
-    "a_z: no z(1 - z)": {"a_z": lambda dh, z, n, h_prev: dh * (h_prev - n)},
-    "a_z: sign": {"a_z": lambda dh, z, n, h_prev: dh * (n - h_prev) * z * (1 - z)},
-    "h_prev: no z": {"h_prev": lambda dh, z, n, h_prev: dh},
-    "h_prev: zero": {"h_prev": lambda dh, z, n, h_prev: 0 * dh},
+# For each mistake, what it says about the derivative, and the parts that it replaces.
+MISTAKES: dict[str, tuple[str, dict[str, Part]]] = {
+    "none": ("right", {}),
+    "n-sign": (
+        "a_n: 1 + n² for 1 - n²",
+        {"a_n": lambda dh, z, n, h_prev: dh * (1 - z) * (1 + n * n)},
+    ),
+    "n-tanh": ("a_n: without 1 - n²", {"a_n": lambda dh, z, n, h_prev: dh * (1 - z)}),
+    "n-gate": ("a_n: without 1 - z", {"a_n": lambda dh, z, n, h_prev: dh * (1 - n * n)}),
+    "z-sigmoid": ("a_z: without z (1 - z)", {"a_z": lambda dh, z, n, h_prev: dh * (h_prev - n)}),
+    "z-sign": (
+        "a_z: wrong sign",
+        {"a_z": lambda dh, z, n, h_prev: dh * (n - h_prev) * z * (1 - z)},
+    ),
+    "h-gate": ("h_prev: without z", {"h_prev": lambda dh, z, n, h_prev: dh}),
+    "h-zero": ("h_prev: zero", {"h_prev": lambda dh, z, n, h_prev: 0 * dh}),
 }
 
 
@@ -101,17 +108,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds = SEEDS[:2] if args.quick else SEEDS
     started = time.perf_counter()
     numbers: dict[str, Any] = {"mistakes": {}}
-    for name, mistake in MISTAKES.items():
+    for name, (label, mistake) in MISTAKES.items():
         losses = [train(mistake, seed, length, steps) for seed in seeds]
         learned = sum(loss < LEARNED for loss in losses)
         numbers["mistakes"][name] = {
+            "label": label,
             "losses": losses,
             "loss": summary(losses),
             "learned": learned,
             "found_by_gradcheck": found(mistake),
         }
         shown = " ".join(f"{loss:.3f}" for loss in losses)
-        show(f"{name:18} loss {shown}   gradcheck: {'wrong' if found(mistake) else 'right'}")
+        show(f"{label:24} loss {shown}   gradcheck: {'wrong' if found(mistake) else 'right'}")
     wrong = [m for name, m in numbers["mistakes"].items() if name != "none"]
     numbers["wrong"] = len(wrong)
     numbers["found"] = sum(m["found_by_gradcheck"] for m in wrong)
