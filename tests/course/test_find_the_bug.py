@@ -257,6 +257,11 @@ def test_the_symptom(
 def test_the_symptom_of_program_2(folder: Path) -> None:
     losses = [float(line.split()[3]) for line in printed(folder, 2)]
     assert losses[-1] > losses[-2] > losses[-3]
+    page = (find_the_bug.PROGRAMS.parents[2] / "docs/course/find-the-bug.md").read_text("utf-8")
+    shown = [
+        float(loss) for loss in re.findall(r"^    step +\d+  loss ([\d.]+)", page, re.MULTILINE)
+    ]
+    assert shown == pytest.approx(losses, abs=0.002)
     change(folder, 2, SOLUTIONS[2])
     losses = [float(line.split()[3]) for line in printed(folder, 2)]
     assert losses == sorted(losses, reverse=True) and losses[-1] < 0.17
