@@ -5,7 +5,7 @@ python examples/course/test_set.py --quick
 
 Many small LSTMs are trained on a short text: those of one group differ in the seed alone, those of
 the other also in their settings. Each reads the same held-out text, and its loss on every block of
-100 words is kept. Then, thousands of times, some blocks are drawn for validation, and others for the
+100 words is kept. Then, thousands of times, some blocks are drawn for validation and others for the
 test: of N models, the best on validation is chosen and tested. Two simulations go beyond the number
 of trained models. The trials of docs/results, on the whole of Penn Treebank, are compared too.
 """
