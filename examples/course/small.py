@@ -7,6 +7,7 @@ whole text, whose vocabulary is five times as large.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 import minigrad as mg
 from lm.batches import batchify, get_batch
-from lm.corpus import UNK
+from lm.corpus import UNK, Corpus
 from lm.datasets import load_corpus
 from lm.model import RNNModel
 from lm.settings import EVAL_BATCH_SIZE, Settings, build_model
@@ -53,7 +54,7 @@ class Trained(NamedTuple):
 def short_text(quick: bool = False, **words: int) -> Text:
     """The beginning of each split; `words` are other lengths than those of `PTB`."""
     lengths = {**(QUICK if quick else PTB), **words}
-    corpus = load_corpus("builtin" if quick else None)
+    corpus = _corpus("builtin" if quick else None)
     starts = {split: getattr(corpus, split)[:length] for split, length in lengths.items()}
     counts = np.bincount(starts["train"], minlength=len(corpus.dictionary))
     unknown = corpus.dictionary.word2idx[UNK]
@@ -62,6 +63,11 @@ def short_text(quick: bool = False, **words: int) -> Text:
     new_ids = np.zeros(len(counts), np.int64)
     new_ids[kept] = np.arange(len(kept))
     return Text(**{split: new_ids[ids] for split, ids in starts.items()}, vocabulary=len(kept))
+
+
+@functools.cache
+def _corpus(data: str | None) -> Corpus:
+    return load_corpus(data)
 
 
 def train(settings: Settings, text: Text) -> Trained:
