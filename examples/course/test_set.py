@@ -3,106 +3,35 @@
 python examples/course/test_set.py --out docs/results/course/test-set.json
 python examples/course/test_set.py --quick
 
-Many small LSTMs are trained on a short text: those of one group differ in the seed alone, those of
-the other also in their settings. Each reads the same held-out text, and its loss on every block of
-100 words is kept. Then, thousands of times, some blocks are drawn for validation and others for the
-test: of N models, the best on validation is chosen and tested. Two simulations go beyond the number
-of trained models. The trials of docs/results, on the whole of Penn Treebank, are compared too.
+The models are those that `test_set_models.py` has trained. Thousands of times, some blocks of the
+held-out text are drawn for validation and others for the test: of N models, the best on validation
+is chosen and tested. Two simulations go beyond the number of trained models. The trials of
+docs/results, on the whole of Penn Treebank, are compared too.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from experiment import ROOT, options, summary, write
-from small import Text, short_text, train
+from experiment import ROOT, options, read, summary, write
 
-import minigrad as mg
-from lm.batches import batchify
 from lm.console import run_command, show
-from lm.model import RNNModel
-from lm.settings import Settings
 
-BLOCK, COLUMNS = 100, 30
-MODELS = 40  # in each group
+SEEDS = (1, 2, 3)
 SIZES = (5, 20, 100)  # blocks of validation text
-COUNTS = (1, 2, 5, 10, 20, 40)  # models to choose from
-SIMULATED_COUNTS = (1, 2, 5, 10, 20, 40, 100, 300, 1000)
 TEST = 150  # blocks of test text
-DRAWS = 2000
-SEEDS = (1, 2, 3)  # of the simulations; the models have seeds of their own
-BASE = Settings(
-    emsize=32, nhid=32, nlayers=1, bptt=20, batch_size=10, epochs=4, lr=20.0, decay_after=2
-)
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "nhid": (16, 24, 32, 48),
-    "lr": (10.0, 20.0, 30.0),
-    "dropout": (0.0, 0.1, 0.2, 0.3),
-    "bptt": (10, 20, 35),
-}
+COUNTS = (1, 2, 4, 8, 16, 32)  # models to choose from
+MORE = (64, 128, 256, 512, 1024)  # in the simulation also these
+DRAWS = 1000  # choices for each seed
 LABELS = 1000  # of the test set in the game of looking often
 LOOKS = (1, 3, 10, 30, 100, 300, 1000)
-
-
-# -------------------------------------------------------------------- trained models
-
-
-def text_for(quick: bool) -> tuple[Text, int]:
-    """The text, whose `test` is the held-out text, and the length of a block."""
-    if quick:
-        return short_text(quick=True), 5
-    words = BLOCK * COLUMNS * 5 + COLUMNS
-    text = short_text(train=45_000, valid=words, test=words)
-    held_out = np.concatenate([text.valid, text.test])
-    # No model is chosen by the held-out text, not even its best epoch.
-    return text._replace(train=text.train[:40_000], valid=text.train[40_000:], test=held_out), BLOCK
-
-
-def settings_of(group: str, model: int) -> Settings:
-    """The settings of a model: its seed, and in the group "settings" also a random choice."""
-    settings = dataclasses.replace(BASE, seed=model)
-    if group == "seeds":
-        return settings
-    rng = np.random.default_rng(model)
-    drawn = {name: values[rng.integers(len(values))] for name, values in CHOICES.items()}
-    return dataclasses.replace(settings, emsize=drawn["nhid"], **drawn)
-
-
-@mg.no_grad()
-def block_losses(model: RNNModel, ids: np.ndarray, block: int) -> np.ndarray:
-    """The mean loss in nats per word of each block of a text, read in columns."""
-    source = batchify(ids, COLUMNS)
-    model.eval()
-    hidden = model.init_hidden(COLUMNS)
-    found: list[np.ndarray] = []
-    for i in range(0, len(source) - block, block):
-        data, target = source[i : i + block], source[i + 1 : i + 1 + block].reshape(-1)
-        logits, hidden = model(data, hidden)
-        chosen = mg.log_softmax(logits).data[np.arange(target.size), target]
-        found.append(-chosen.reshape(block, COLUMNS).mean(axis=0))
-    return np.concatenate(found)
-
-
-def losses_of(group: str, models: int, quick: bool) -> np.ndarray:
-    """Train the models of a group; returns their losses, (models, blocks)."""
-    text, block = text_for(quick)
-    rows = []
-    for model in range(1, models + 1):
-        settings = settings_of(group, model)
-        if quick:
-            settings = dataclasses.replace(settings, emsize=8, nhid=8, epochs=1)
-        rows.append(block_losses(train(settings, text).model, text.test, block))
-        if model % 10 == 0:
-            show(f"{group}: {model} of {models} models")
-    return np.array(rows)
 
 
 # -------------------------------------------------------------------- choosing
@@ -129,11 +58,9 @@ def choose(
         promised.append(valid.mean() - valid[best])
         kept.append(test.mean() - test[best])
         peeked.append(test.mean() - test[those].min())
-    names = ("promised", "kept", "peeked")
-    means = [float(np.mean(x)) for x in (promised, kept, peeked)]
-    return {name: percent(x) for name, x in zip(names, means, strict=True)} | {
-        "optimism": percent(means[0] - means[1])
-    }
+    means = {"promised": promised, "kept": kept, "peeked": peeked}
+    found = {name: percent(float(np.mean(x))) for name, x in means.items()}
+    return found | {"optimism": percent(float(np.mean(promised) - np.mean(kept)))}
 
 
 def percent(nats: float) -> float:
@@ -222,52 +149,50 @@ def own_trials(folders: Sequence[Path]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     started = time.perf_counter()
-    models, draws = (6, 200) if args.quick else (MODELS, DRAWS)
-    counts = [n for n in COUNTS if n <= models]
-    numbers: dict[str, Any] = {"groups": {}}
+    draws = 50 if args.quick else DRAWS
+    models = read("test-set-models")
+    numbers: dict[str, Any] = {"groups": {}, "block": models["numbers"]["block"]}
     for group in ("seeds", "settings"):
-        losses = losses_of(group, models, args.quick)
-        sizes = [size for size in SIZES if size < losses.shape[1]]
-        numbers["groups"][group] = describe(losses, sizes, counts, draws)
-    numbers["looks"] = {
-        str(k): {name: summary([run[name] for run in runs]) for name in runs[0]}
-        for k in LOOKS
-        for runs in [[look(LABELS, k, np.random.default_rng(seed)) for seed in range(1, 11)]]
-    }
+        rows = models["numbers"][group]["losses"]
+        numbers["groups"][group] = describe(np.array([row.split() for row in rows], float), draws)
+    numbers["looks"] = {str(k): over_seeds(look, LABELS, k) for k in LOOKS}
     results = ROOT / "docs" / "results"
     numbers["own"] = own_trials([results / "ptb" / "trials", results / "cells" / "trials"])
-    used = {**BASE.as_dict(), "models": models, "choices": CHOICES, "block": BLOCK, "draws": draws,
-            "test_blocks": TEST, "labels": LABELS}  # fmt: skip
+    own = numbers["own"]
+    show(f"{own['trials']} trials on Penn Treebank")
+    used = {"sizes": SIZES, "test_blocks": TEST, "draws": draws, "labels": LABELS}
     write(args.out, used, SEEDS, time.perf_counter() - started, numbers)
 
 
-def describe(
-    losses: np.ndarray, sizes: Sequence[int], counts: Sequence[int], draws: int
-) -> dict[str, Any]:
+def describe(losses: np.ndarray, draws: int) -> dict[str, Any]:
     """What choosing does to one group of models, for each size of the validation text."""
     found = spreads(losses)
     described: dict[str, Any] = {
-        "ppl": summary([math.exp(loss) for loss in losses.mean(axis=1)]),
+        "models": len(losses),
+        "blocks": losses.shape[1],
         "spread": {name: percent(x) for name, x in found.items()},
         "trained": {},
         "simulated": {},
-        "losses": [" ".join(f"{loss:.3f}" for loss in row) for row in losses],  # a line per model
     }
-    for size in sizes:
-        rng = np.random.default_rng(size)
-        described["trained"][str(size)] = {
-            str(n): choose(losses, size, n, draws, rng) for n in counts
-        }
+    for size in SIZES:
         noise = found["noise"] / math.sqrt(size)
-        described["simulated"][str(size)] = {
-            str(n): over_seeds(found["true"], noise, n) for n in SIMULATED_COUNTS
+        described["trained"][str(size)] = {
+            str(n): over_seeds(choose, losses, size, n, draws) for n in COUNTS
         }
-        show(f"{size} blocks: {described['trained'][str(size)][str(counts[-1])]}")
+        described["simulated"][str(size)] = {
+            str(n): over_seeds(simulate, found["true"], noise, n, draws) for n in (*COUNTS, *MORE)
+        }
+        best = described["trained"][str(size)][str(COUNTS[-1])]
+        show(
+            f"{size:3} blocks, best of {COUNTS[-1]}: promised {best['promised']['mean']:.2f} %, "
+            f"kept {best['kept']['mean']:.2f} %"
+        )
     return described
 
 
-def over_seeds(true: float, noise: float, count: int) -> dict[str, Any]:
-    runs = [simulate(true, noise, count, 500, np.random.default_rng(seed)) for seed in SEEDS]
+def over_seeds(measure: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, Any]:
+    """What `measure` returns, as a summary over the seeds of its generator."""
+    runs = [measure(*arguments, np.random.default_rng(seed)) for seed in SEEDS]
     return {name: summary([run[name] for run in runs]) for name in runs[0]}
 
 
