@@ -3,8 +3,9 @@
 python examples/course/test_set_models.py --out docs/results/course/test-set-models.json
 python examples/course/test_set_models.py --quick
 
-The models of one group differ in the seed alone, those of the other also in their settings. None of
-them has seen the held-out text, not even to choose its best epoch. `test_set.py` chooses among them.
+The models of one group differ in the seed alone, those of the other also in their settings. No
+model has seen the held-out text, not even to choose its best epoch. `test_set.py` chooses among
+them.
 """
 
 from __future__ import annotations
