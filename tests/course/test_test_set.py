@@ -85,12 +85,12 @@ def losses(true: float, noise: float, models: int = 30, blocks: int = 200) -> np
 def test_models_without_noise_keep_what_validation_promised() -> None:
     found = experiment.choose(losses(0.01, 0.0), 20, 10, 100, np.random.default_rng(1))
     assert found["kept"] == pytest.approx(found["promised"]) == pytest.approx(found["peeked"])
-    assert found["promised"] > 1
+    assert found["promised"] > 0.5
 
 
 def test_equal_models_keep_nothing() -> None:
     found = experiment.choose(losses(0.0, 0.1), 20, 10, 400, np.random.default_rng(1))
-    assert found["promised"] > 2 and abs(found["kept"]) < 0.2 and found["peeked"] > 0.5
+    assert abs(found["kept"]) < 0.15 * found["promised"] and found["peeked"] > 0.5
 
 
 def test_one_model_is_no_choice() -> None:
