@@ -13,7 +13,7 @@ from experiment import read, save
 from lm.drawing import STYLES, new_figure, style
 
 TITLES = {"seeds": "models that differ in the seed", "settings": "models that differ in settings"}
-SHOWN = "20"  # blocks of validation text in the first figure
+SHOWN = "5"  # blocks of validation text in the first figure
 LINES = {"promised": "on validation", "kept": "on the test"}
 
 

@@ -26,6 +26,7 @@ from lm.console import run_command, show
 
 SEEDS = (1, 2, 3)
 SIZES = (5, 20, 100)  # blocks of validation text
+WHOLE = 700  # as many as the validation text of Penn Treebank has; only simulated
 TEST = 150  # blocks of test text
 COUNTS = (1, 2, 4, 8, 16, 32)  # models to choose from
 MORE = (64, 128, 256, 512, 1024)  # in the simulation also these
@@ -174,13 +175,14 @@ def describe(losses: np.ndarray, draws: int) -> dict[str, Any]:
         "trained": {},
         "simulated": {},
     }
-    for size in SIZES:
+    for size in (*SIZES, WHOLE):
         noise = found["noise"] / math.sqrt(size)
-        described["trained"][str(size)] = {
-            str(n): over_seeds(choose, losses, size, n, draws) for n in COUNTS
-        }
         described["simulated"][str(size)] = {
             str(n): over_seeds(simulate, found["true"], noise, n, draws) for n in (*COUNTS, *MORE)
+        }
+    for size in SIZES:
+        described["trained"][str(size)] = {
+            str(n): over_seeds(choose, losses, size, n, draws) for n in COUNTS
         }
         best = described["trained"][str(size)][str(COUNTS[-1])]
         show(
