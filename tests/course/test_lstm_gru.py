@@ -1,0 +1,156 @@
+"""What the chapter on LSTM and GRU claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import cell_time
+import draw_lstm_gru as drawing
+import lstm_gru as experiment
+import pytest
+from experiment import read
+from small import count_parameters, short_text
+
+from lm.console import UserError
+from lm.settings import build_model
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("lstm_gru") / "result.json"
+    experiment.main(["--quick", "--out", str(out)])
+    numbers: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))["numbers"]
+    return numbers
+
+
+@pytest.fixture(scope="module")
+def numbers() -> dict[str, Any]:
+    found: dict[str, Any] = read("lstm-gru")["numbers"]
+    return found
+
+
+@pytest.mark.parametrize("source", ["quick", "numbers"])
+def test_the_gru_has_three_quarters_of_the_recurrent_parameters(
+    source: str, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue(source)
+    for name, lstm in found["LSTM"].items():
+        gru = found["GRU"][name]
+        assert 4 * gru["recurrent_parameters"] == 3 * lstm["recurrent_parameters"]
+
+
+@pytest.mark.parametrize("source", ["quick", "numbers"])
+def test_the_larger_grus_have_as_many_parameters_as_the_lstm(
+    source: str, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue(source)
+    lstm, gru = found["LSTM"]["default"], found["GRU"]
+    for name, key in (("same-recurrent", "recurrent_parameters"), ("same-total", "parameters")):
+        assert gru[name][key] == pytest.approx(lstm[key], rel=0.15 if source == "quick" else 0.02)
+        assert gru[name]["settings"]["nhid"] > gru["default"]["settings"]["nhid"]
+
+
+def test_each_cell_has_the_learning_rate_that_was_best_on_validation(quick: dict[str, Any]) -> None:
+    for model in experiment.MODELS:
+        rates = quick["rates"][model]
+        best = min(rates, key=lambda rate: rates[rate])
+        assert quick["learning_rate"][model] == float(best.replace(",", "."))
+
+
+def test_the_test_perplexity_is_of_the_epoch_that_was_best_on_validation() -> None:
+    text = short_text(quick=True)
+    base = dataclasses.replace(experiment.BASE, **experiment.QUICK)
+    trained = experiment.train(base, text)
+    found = experiment.measure(base, text)
+    assert (
+        found["valid_ppl"]
+        == trained.best_valid_ppl
+        == min(epoch["valid_ppl"] for epoch in trained.epochs)
+    )
+    valid = experiment.perplexity_of(trained.model, text.valid, base.bptt)
+    assert valid == pytest.approx(trained.best_valid_ppl, rel=1e-5)
+
+
+def test_parameters_are_counted_without_training() -> None:
+    text = short_text(quick=True)
+    base = dataclasses.replace(experiment.BASE, **experiment.QUICK)
+    model = build_model(base, text.vocabulary)
+    assert experiment.parameters(base, text) == count_parameters(model)
+    assert experiment.parameters(base, text, "rnn.") == 4 * (8 * 8 + 8 * 8 + 2 * 8)
+
+
+def test_what_the_chapter_says_of_perplexity(numbers: dict[str, Any]) -> None:
+    compared = numbers["compared"]
+    lower = {name for name, c in compared.items() if c["test_ppl_difference"] < 0}
+    assert lower == {"nhid-32", "nlayers-2"} and len(compared) == 6
+    assert abs(compared["bptt-10"]["test_ppl_difference"]) < compared["bptt-10"]["standard_error"]
+    errors = {
+        name: abs(c["test_ppl_difference"]) / c["standard_error"] for name, c in compared.items()
+    }
+    assert sorted(errors, key=lambda name: errors[name])[-2:] == ["nhid-128", "bptt-70"]
+    assert max(errors.values()) < 4.8  # exercise 3: no row reaches what is rare by chance
+    rates = numbers["rates"]["LSTM"].values()
+    largest = max(abs(c["test_ppl_difference"]) for c in compared.values())
+    assert max(rates) - min(rates) > largest
+
+
+def test_what_the_chapter_says_of_time(numbers: dict[str, Any]) -> None:
+    ratios = {name: c["time_ratio"] for name, c in numbers["compared"].items()}
+    assert all(0.9 < ratio < 1 for ratio in ratios.values())
+    assert ratios["nhid-32"] > ratios["default"] > ratios["nhid-128"]
+    layers = read("cell-time")["numbers"]
+    for size in layers.values():
+        assert size["ratio"]["min"] > 0.75 and size["ratio"]["max"] < 1
+        assert size["parameters"]["gru"] == 0.75 * size["parameters"]["lstm"]
+    assert layers["400"]["ratio"]["mean"] < 0.9
+
+
+def test_timing_the_layers_quickly(tmp_path: Path) -> None:
+    out = tmp_path / "time.json"
+    cell_time.main(["--quick", "--out", str(out)])
+    found = json.loads(out.read_text(encoding="utf-8"))["numbers"]["64"]
+    assert found["lstm_ms"]["min"] > 0 and found["gru_ms"]["min"] > 0
+
+
+def write_trial(folder: Path, seed: int, **settings: Any) -> None:
+    """A result as lm/sweep/trial.py writes it, with the numbers that the figures need."""
+    epochs = [{"epoch": e, "valid_ppl": 120.0 - e, "cpu_seconds": 2.0} for e in (1, 2)]
+    numbers = {"status": "done", "test_ppl": 100.0 + seed, "epochs": epochs}
+    trial = folder / "trials" / f"{settings['model']}-{len(list(folder.glob('trials/*')))}"
+    trial.mkdir(parents=True)
+    content = {"settings": {**settings, "seed": seed}, "numbers": numbers}
+    (trial / "result.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_the_grid_at_full_size_is_drawn_from_its_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = {"nhid": 200, "nlayers": 2, "bptt": 35}
+    rates = {"lstm": 20.0, "gru": 15.0}
+    for model in ("LSTM", "GRU"):
+        for seed in (1, 2):
+            for changed in ({}, {"nhid": 400}, {"bptt": 70}):
+                tuned = {**base, **changed, "model": model, "lr": rates[model.lower()]}
+                write_trial(tmp_path, seed, **tuned)
+        write_trial(tmp_path, 1, **base, model=model, lr=1.0)  # of the search for a rate
+    result = {"settings": base, "numbers": {"learning_rate": rates}}
+    (tmp_path / "results.json").write_text(json.dumps(result), encoding="utf-8")
+    runs = drawing.grid_runs(tmp_path)
+    assert {label: {m: len(r) for m, r in cells.items()} for label, cells in runs.items()} == {
+        label: {"LSTM": 2, "GRU": 2}
+        for label in ("200 units, 2 layers, 35 steps", "400 units", "70 steps")
+    }
+    saved = {}
+    monkeypatch.setattr(drawing, "save", lambda figure, name: saved.update({name: figure}))
+    drawing.main(["--grid", str(tmp_path)])
+    assert set(saved) == {"lstm-gru-ptb", "lstm-gru-ptb-epochs"}
+    drawing.main([])
+    assert set(saved) >= {"lstm-gru", "lstm-gru-epochs"}
+
+
+def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't read"):
+        drawing.main(["--grid", str(tmp_path)])
