@@ -1,6 +1,6 @@
 """Record backpropagation through time, for the page that lets one watch it (docs/watch).
 
-python examples/course/trace_bptt.py --out docs/watch/recording.js
+python examples/course/trace_bptt.py --out docs/watch/built/recording.js
 python examples/course/trace_bptt.py --quick
 
 A net reads the first six words of "the keys on the table are lost" and predicts the word that
@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +51,6 @@ SENTENCE = ("the", "keys", "on", "the", "table", "are", "lost")
 T, H, EMBED = 6, 3, 3
 LONG = 24  # steps, for how far the gradient reaches
 KEEP_BIAS = 2.0  # of the gates that keep the old state: f of the LSTM, z of the GRU
-DIGITS = 7  # after the point, in the file
 
 
 class Sentence(Example):
@@ -411,9 +409,9 @@ class Tables:
 class Pool:
     """Arrays, each once. Most statements change a few elements only, so arrays share their parts.
 
-    An array is [shape, part, part, …], all numbers: shape is that of `tables.shapes`, a part a list
-    of H elements (or V, for arrays with one row per word; or all, if H does not divide the size).
-    NaN, not written yet, becomes null.
+    An array is [shape, part, part, …], all numbers: shape is that of `tables.shapes`, a part is
+    H elements (or V, for arrays with one row per word; or all, if H does not divide the size), and
+    -n after a part means the n that follow it.
     """
 
     def __init__(self, shapes: Index) -> None:
@@ -425,19 +423,31 @@ class Pool:
         size = H if array.size % H == 0 else array.size
         size = len(VOCABULARY) if array.shape[-1:] == (len(VOCABULARY),) else max(size, 1)
         flat = [plain(x) for x in array.reshape(-1)]
-        parts = [tuple(flat[i : i + size]) for i in range(0, len(flat), size)]
-        return self.arrays((self.shapes(array.shape), *map(self.parts, parts)))
+        parts = [self.parts(",".join(flat[i : i + size])) for i in range(0, len(flat), size)]
+        return self.arrays((self.shapes(array.shape), *runs(parts)))
 
 
-def plain(number: Any) -> float | int | None:
-    """A number with an error of at most 5e-8, or 5e-8 times itself if it is above 1."""
+def runs(numbers: Sequence[int]) -> Iterator[int]:
+    """The numbers, but n numbers that continue the one before, counting up, as -n."""
+    last, follow = None, 0
+    for number in [*numbers, None]:
+        if number is not None and last is not None and number == last + 1:
+            follow += 1
+        else:
+            if follow:
+                yield -follow
+            follow = 0
+            if number is not None:
+                yield number
+        last = number
+
+
+def plain(number: Any) -> str:
+    """A number in units of 1e-7, rounded; below 1e-3 four digits, with an e. NaN is nothing."""
     value = float(number)
     if value != value:
-        return None
-    places = min(max(math.floor(math.log10(abs(value))) + 1, 4 - DIGITS), 1) if value else 0
-    digits = DIGITS + places
-    short = float(f"{value:.{digits}g}")
-    return int(short) if short.is_integer() else short
+        return ""
+    return f"{value:.3e}" if 0 < abs(value) < 1e-3 else str(round(value * 1e7))
 
 
 def part(cell: str, scale: float, tables: Tables) -> dict[str, Any]:
@@ -488,7 +498,7 @@ def part(cell: str, scale: float, tables: Tables) -> dict[str, Any]:
         "tape_gradients": {name: pool(g) for name, g in by_tape.items()},
         "tape_minus_hand": max(float(abs(by_tape[k] - by_hand[k]).max()) for k in by_hand),
         "arrays": list(pool.arrays.items),
-        "parts": list(pool.parts.items),
+        "parts": " ".join(pool.parts.items),
     }
 
 

@@ -21,7 +21,7 @@ from trace_bptt import CELL_NAMES, SCALES, H, T
 
 from minigrad import Tensor
 
-FILE = Path(__file__).resolve().parents[2] / "docs" / "watch" / "recording.js"
+FILE = Path(__file__).resolve().parents[2] / "docs" / "watch" / "built" / "recording.js"
 PARTS = [(cell, scale) for cell in CELL_NAMES for scale in SCALES]
 PARAMETERS = ("W_ih", "W_hh", "b_ih", "b_hh")
 every_part = pytest.mark.parametrize(("cell", "scale"), PARTS)
@@ -45,10 +45,14 @@ class Part:
 
     def __init__(self, shared: dict[str, Any], part: dict[str, Any]) -> None:
         self.shared, self.part = shared, part
+        self.parts = [[number(x) for x in p.split(",")] for p in part["parts"].split(" ")]
 
-    def array(self, number: int) -> np.ndarray:
-        shape, *parts = self.part["arrays"][number]
-        flat = [x for p in parts for x in self.part["parts"][p]]
+    def array(self, index: int) -> np.ndarray:
+        shape, *parts = self.part["arrays"][index]
+        flat: list[float] = []
+        for i, p in enumerate(parts):
+            for k in [p] if p >= 0 else range(parts[i - 1] + 1, parts[i - 1] - p + 1):
+                flat += self.parts[k] if 0 not in self.shared["shapes"][shape] else []
         return np.array(flat, float).reshape(self.shared["shapes"][shape])
 
     def named(self, key: str) -> dict[str, np.ndarray]:
@@ -67,6 +71,10 @@ class Part:
         case = self.part["cases"][cut]
         course = self.shared["courses"][case["course"]][1]
         return [(*mark, self.array(v)) for mark, v in zip(course, case["marks"], strict=True)]
+
+
+def number(text: str) -> float:
+    return float(text or "nan") / (1 if "e" in text else 1e7)
 
 
 @functools.cache
