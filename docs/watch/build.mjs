@@ -1,10 +1,13 @@
-// Build the page into built/: npm run build. The recording is not built here; Python writes it.
+// Build the page: node build.mjs [folder], by default built/. Two things in built/ come from
+// elsewhere: examples/course/trace_bptt.py writes the recording, pictures.py the still pictures.
 import { readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 import katex from "katex";
 import { cellEquations, equations } from "./src/equations.js";
+import { stillNumbers } from "./src/still.js";
 
-const html = (tex) => katex.renderToString(tex, { output: "htmlAndMathml", throwOnError: true });
+const folder = process.argv[2] ?? "built";
+const html = (tex, output = "htmlAndMathml") => katex.renderToString(tex, { output, throwOnError: true });
 const inline = /\$([^$]+)\$/g;
 
 /** Equations are set when the page is built, so that it needs no program for them. */
@@ -14,7 +17,7 @@ const rendered = {
     b.onResolve({ filter: /^rendered$/ }, () => ({ path: "rendered", namespace: "rendered" }));
     b.onLoad({ filter: /.*/, namespace: "rendered" }, () => ({
       contents: [
-        `export const equationHtml = ${JSON.stringify(equations.map(([, , , e]) => (e.tex ? html(e.tex) : "")))};`,
+        `export const equationHtml = ${JSON.stringify(equations.map(([, , , e]) => (e.tex ? html(e.tex, "html") : "")))};`,
         `export const cellHtml = ${JSON.stringify(Object.fromEntries(Object.entries(cellEquations).map(([k, v]) => [k, v.map(html)])))};`,
       ].join("\n"),
     }));
@@ -43,10 +46,12 @@ await build({
   format: "iife",
   target: ["es2021"],
   charset: "utf8",
-  outdir: "built",
+  outdir: folder,
   loader: { ".woff2": "dataurl" },
   plugins: [rendered, style],
   logLevel: "warning",
 });
 const page = await readFile("src/index.html", "utf8");
-await writeFile("built/index.html", page.replace(inline, (_, tex) => html(tex)));
+new Function(await readFile("built/recording.js", "utf8"))();
+const text = page.replace("<!--numbers-->", stillNumbers()).replace(inline, (_, tex) => html(tex));
+await writeFile(`${folder}/index.html`, text);

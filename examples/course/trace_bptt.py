@@ -495,7 +495,7 @@ def part(cell: str, scale: float, tables: Tables) -> dict[str, Any]:
             }
             for o in operations
         ],
-        "tape_gradients": {name: pool(g) for name, g in by_tape.items()},
+        "tape_dW_hh": pool(by_tape["W_hh"]),
         "tape_minus_hand": max(float(abs(by_tape[k] - by_hand[k]).max()) for k in by_hand),
         "arrays": list(pool.arrays.items),
         "parts": " ".join(pool.parts.items),
@@ -513,8 +513,7 @@ def case(
     the chunk, as in the source. The t of a mark counts from the start of the sentence.
     """
     events = record(net, cut, cell).events
-    found = {name: p.grad.copy() for name, p in parameters(net).items()}
-    dW = found["W_hh"]
+    dW = net.W_hh.grad.copy()
     found_marks = list(marks(events, net))
     course = (
         tuple(
@@ -529,7 +528,7 @@ def case(
         "course": tables.courses(course),
         "values": [pool(value) for e in events for value in e.changes.values()],
         "marks": [pool(value) for *_, value in found_marks],
-        "gradients": {name: pool(g) for name, g in found.items()},
+        "dW_hh": pool(dW),
         "norm": float(np.linalg.norm(dW)),
         "cosine": float(np.vdot(dW, whole) / np.linalg.norm(dW) / np.linalg.norm(whole)),
         "bytes": bytes_kept(net, cut),

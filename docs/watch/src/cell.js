@@ -1,4 +1,4 @@
-import { fmt } from "./format.js";
+import { short } from "./format.js";
 import { bars, put } from "./svg.js";
 
 // Where the parts of each cell are drawn, in columns and rows; what they show of step t: the value
@@ -23,7 +23,7 @@ const diagrams = {
       { id: "c", label: "c", now: true, col: 2.3, row: 0.5, value: at("c"), gradient: at("dc"), dlabel: "dc", local: "c" },
       { id: "h", label: "h", now: true, col: 3.3, row: 1.75, value: at("h"), gradient: at("dh"), dlabel: "dh", local: "h" },
     ],
-    edges: [["c_prev", "c", "× f", "direct"], ["h_prev", "f"], ["h_prev", "i"], ["h_prev", "g"], ["h_prev", "o"], ["x", "f"], ["x", "i"], ["x", "g"], ["x", "o"], ["f", "c", ""], ["i", "c", "× g"], ["g", "c"], ["c", "h", "tanh, × o"], ["o", "h"]],
+    edges: [["c_prev", "c", "× f", "direct"], ["h_prev", "f"], ["h_prev", "i"], ["h_prev", "g"], ["h_prev", "o"], ["x", "f"], ["x", "i"], ["x", "g"], ["x", "o"], ["f", "c", ""], ["i", "c"], ["g", "c"], ["c", "h"], ["o", "h"]],
   },
   GRU: {
     rows: 3,
@@ -32,7 +32,7 @@ const diagrams = {
       gate("z", 1, "z  update", 1.1, 0), gate("r", 0, "r  reset", 1.1, 1), gate("n", 2, "n  candidate", 1.1, 2),
       { id: "h", label: "h", now: true, col: 2.5, row: 0.9, value: at("h"), gradient: at("dh"), dlabel: "dh", local: "h" },
     ],
-    edges: [["h_prev", "h", "× z", "direct"], ["h_prev", "z"], ["h_prev", "r"], ["h_prev", "n"], ["x", "z"], ["x", "r"], ["x", "n"], ["r", "n", "× W_hh h"], ["z", "h"], ["n", "h", "× (1 − z)"]],
+    edges: [["h_prev", "h", "× z", "direct"], ["h_prev", "z"], ["h_prev", "r"], ["h_prev", "n"], ["x", "z"], ["x", "r"], ["x", "n"], ["r", "n"], ["z", "h"], ["n", "h", "× (1−z)"]],
   },
 };
 diagrams.RNN_RELU = { ...diagrams.RNN_TANH, edges: [["h_prev", "z", "W_hh"], ["x", "z", "W_ih"], ["z", "h", "max(·, 0)"]] };
@@ -45,16 +45,17 @@ export class CellView {
 
   render({ net, run, k, zoom }) {
     const { nodes, edges, rows } = diagrams[net.cell];
-    const wide = Math.max(this.svg.parentElement.clientWidth - 4, 600);
+    const wide = Math.max(this.svg.parentElement.clientWidth, net.hasMemory ? 580 : 480);
     const H = net.recording.H;
     const known = run.known(k);
     const frame = run.stack(k).at(-1);
     const inStep = frame && frame.fn.endsWith(".step") && frame.event.step === zoom ? frame.values : {};
     const cols = Math.max(...nodes.map((n) => n.col));
-    const [w, h] = [150, 62];
-    const pitch = [Math.min((wide - w - 12) / cols, 280), 72];
-    const height = (rows - 1) * pitch[1] + h + 14;
-    const place = new Map(nodes.map((n) => [n.id, [6 + n.col * pitch[0], 8 + n.row * pitch[1]]]));
+    const [w, h] = [net.hasMemory ? 138 : 150, 62];
+    const above = edges.some((e) => e[3] === "direct") ? 18 : 0;
+    const pitch = [Math.min((wide - w - 16) / cols, 280), 68];
+    const height = (rows - 1) * pitch[1] + h + 14 + above;
+    const place = new Map(nodes.map((n) => [n.id, [6 + n.col * pitch[0], 6 + above + n.row * pitch[1]]]));
     const items = [];
     for (const [from, to, label, kind] of edges) {
       const [x1, y1] = place.get(from);
@@ -62,13 +63,15 @@ export class CellView {
       const same = Math.abs(x1 - x2) < 1;
       const [sx, sy] = same ? [x1 + w / 2, y1 + h] : [x1 + w, y1 + h / 2];
       const [ex, ey] = same ? [x2 + w / 2, y2] : [x2, y2 + h / 2];
-      const bend = kind === "direct" && net.cell === "GRU" ? -30 : 0;
       const mid = (sx + ex) / 2;
-      const d = same ? `M${sx} ${sy}L${ex} ${ey}` : `M${sx} ${sy}C${mid} ${sy + bend} ${mid} ${ey + bend} ${ex} ${ey}`;
+      const direct = kind === "direct";
+      const d = same ? `M${sx} ${sy}L${ex} ${ey}`
+        : direct ? `M${sx} ${sy}C${sx + 26} ${sy} ${sx + 8} 14 ${sx + 44} 14H${ex - 60}C${ex - 16} 14 ${ex - 40} ${ey} ${ex} ${ey}`
+        : `M${sx} ${sy}C${mid} ${sy} ${mid} ${ey} ${ex} ${ey}`;
       items.push({ key: `e${from}${to}`, tag: "path", class: `wire ${kind ?? ""}`, d });
       if (label) {
-        const along = kind === "direct" ? 0.5 : 0.62;
-        items.push({ key: `l${from}${to}`, tag: "text", class: `tiny op ${kind ?? ""}`, x: sx + (ex - sx) * along, y: sy + (ey - sy) * along + (same ? 4 : -6) + bend * 0.7, "text-anchor": same ? "start" : "middle", text: label });
+        const at = same ? [sx + 6, (sy + ey) / 2 + 4] : direct ? [(sx + ex) / 2, 18] : [sx + (ex - sx) * 0.5, sy + (ey - sy) * 0.5 - 5];
+        items.push({ key: `l${from}${to}`, tag: "text", class: `tiny op ${kind ?? ""}`, x: at[0], y: at[1], "text-anchor": same ? "start" : "middle", text: label });
       }
     }
     for (const n of nodes) {
@@ -81,14 +84,14 @@ export class CellView {
       const t = n.before ? zoom - 1 : zoom;
       const name = n.before || n.now || n.id === "x" ? n.label + subscript(t) : n.label;
       const dname = n.before || n.now ? n.dlabel + subscript(t) : n.dlabel;
-      const numbers = (values, key, x0, kind) => values.map((v, i) => ({ key: `${key}${i}`, tag: "text", class: `num ${kind}`, x: x0, y: y + 27 + i * 14, "text-anchor": "end", text: fmt(v) }));
+      const numbers = (values, key, x0, kind) => values.map((v, i) => ({ key: `${key}${i}`, tag: "text", class: `num ${kind}`, x: x0, y: y + 27 + i * 14, "text-anchor": "end", text: short(v) }));
       items.push({ key: n.id, tag: "g", class: `gate ${n.now || n.before ? "state" : ""}`, children: [
         { key: "r", tag: "rect", class: "cell-box", x, y, width: w, height: h, rx: 8 },
         { key: "n", tag: "text", class: "gate-name value-text", x: x + 8, y: y + 13, text: name },
         ...(n.gradient ? [{ key: "d", tag: "text", class: "gate-name grad-text", x: x + w - 8, y: y + 13, "text-anchor": "end", text: dname + (n.before ? " ←" : "") }] : []),
-        ...bars("v", value ?? [NaN, NaN, NaN], x + 6, y + 17, 26, 42, scale(value), "value"),
-        ...numbers(value ?? [NaN, NaN, NaN], "vn", x + 74, "value-text"),
-        ...(n.gradient ? [...bars("g", gradient ?? [NaN, NaN, NaN], x + 80, y + 17, 26, 42, scale(gradient), "grad"), ...numbers(gradient ?? [NaN, NaN, NaN], "gn", x + w - 5, "grad-text")] : []),
+        ...bars("v", value ?? [NaN, NaN, NaN], x + 5, y + 17, 22, 42, scale(value), "value"),
+        ...numbers(value ?? [NaN, NaN, NaN], "vn", x + w - 76, "value-text"),
+        ...(n.gradient ? [...bars("g", gradient ?? [NaN, NaN, NaN], x + w - 72, y + 17, 22, 42, scale(gradient), "grad"), ...numbers(gradient ?? [NaN, NaN, NaN], "gn", x + w - 5, "grad-text")] : []),
       ] });
     }
     this.svg.setAttribute("viewBox", `0 0 ${wide} ${height}`);

@@ -8,8 +8,15 @@ export function fmt(v, digits = 3) {
     const [mantissa, exponent] = size.toExponential(1).split("e");
     text = `${mantissa}e${exponent.replace("-", "−").replace("+", "")}`;
   } else if (size >= 1000) text = size.toFixed(0);
-  else text = size.toFixed(Math.max(0, Math.min(digits, digits - 1 - Math.floor(Math.log10(size)))));
+  else text = size.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
   return (v < 0 ? "−" : "") + text;
+}
+
+/** The same where there is little room: three digits after the point, unless it is tiny or large. */
+export function short(v) {
+  if (v === null || v === undefined || Number.isNaN(v)) return "·";
+  const size = Math.abs(v);
+  return size >= 10 || (size > 0 && size < 0.0005) ? fmt(v, 2) : fixed(v, 3);
 }
 
 /** With a fixed number of digits after the point. */

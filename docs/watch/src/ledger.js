@@ -12,16 +12,16 @@ export class Ledger {
 
   render({ net, run, element, picked }) {
     const T = net.T;
-    const dW = net.gradient(run.cut, "W_hh");
+    const dW = net.gradient(run.cut);
     const columns = dW.shape[1];
     this.fill(net, dW, element);
     const entries = net.part.ledger.map((row) => row.map((n) => net.array(n).data));
     const values = entries.map((row) => row.map((e) => e[element]));
     const most = Math.max(...values.flat().map(Math.abs), 1e-12);
-    const width = Math.max(Math.min(this.svg.parentElement.clientWidth - 8, 470), 290);
+    const width = Math.max(Math.min(this.svg.parentElement.clientWidth - 24, 424), 290);
     const left = 44;
     const size = (width - left - 4) / T;
-    const high = Math.min(size, 46);
+    const high = Math.min(size, 41);
     const kept = (t, s) => s >= run.cut || t < run.cut;
     const items = [];
     for (let s = 0; s < T; s++) items.push({ key: `s${s}`, tag: "text", class: "tiny", x: left + (s + 0.5) * size, y: 12, "text-anchor": "middle", text: `s = ${s}` });

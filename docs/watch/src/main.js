@@ -37,7 +37,7 @@ function update(change) {
   const before = { ...state };
   Object.assign(state, change);
   if (state.cell !== before.cell) state.element = null;
-  if (state.element === null) state.element = largest(net().gradient(0, "W_hh").data);
+  if (state.element === null) state.element = largest(net().gradient(0).data);
   if ((state.cut !== before.cut || state.cell !== before.cell) && change.k === undefined && state.act === "cut") state.k = run().length - 1;
   if (state.cell !== before.cell && change.k === undefined && state.act !== "cut") state.k = sameMoment(before);
   state.k = Math.min(Math.max(state.k, 0), run().length - 1);
@@ -71,7 +71,7 @@ function go(act, push = true) {
   const change = { act, playing: false };
   state.act = act;
   const r = run();
-  if (act === "forward") change.k = 0;
+  if (act === "forward") change.k = r.when("h", 0);
   if (act === "back") change.k = turn(r);
   if (act === "cut") change.k = r.length - 1;
   if (act === "back") change.tapeK = net().part.tape.length;
@@ -127,7 +127,7 @@ function play(on) {
       if (due(k)) play(false);
     }, 420);
   }
-  $("p-play").textContent = on ? "❚❚" : "▶";
+  $("p-icon").setAttribute("d", on ? "M4 3h3v10H4ZM9.5 3h3v10h-3Z" : "M4 2.500L13 8L4 13.500Z");
   $("p-play").setAttribute("aria-label", on ? "Pause (space)" : "Play (space)");
 }
 
@@ -204,9 +204,9 @@ function numbers({ net, run }) {
   const row = (label, value, share, note) => `<tr><th scope="row">${label}</th><td class="big">${value}</td><td><span class="meter" style="--v:${Math.max(0, Math.min(share, 1))}"></span></td><td class="dim">${note}</td></tr>`;
   const kept = recording.T * (recording.T + 1) / 2 - run.cut * (recording.T - run.cut);
   $("numbers").innerHTML = `<table class="numbers">
-    ${row("norm of d<i>W</i><sub>hh</sub>", fmt(run.norm, 4), run.norm / Math.max(...[0, 1, 2, 3, 4, 5].map((c) => net.run(c).norm)), run.cut ? `whole: ${fmt(whole.norm, 4)}` : "whole")}
-    ${row("cosine to the whole", run.cosine.toFixed(3), run.cosine, run.cosine > 0.9995 ? "same direction" : "")}
-    ${row("memory for backward", `${run.bytes.toLocaleString("en")} B`, run.bytes / whole.bytes, run.cut ? `whole: ${whole.bytes.toLocaleString("en")}` : "whole")}
+    ${row("norm of d<i>W</i><sub>hh</sub>", fmt(run.norm, 4), run.norm / Math.max(...[0, 1, 2, 3, 4, 5].map((c) => net.run(c).norm)), run.cut ? `of ${fmt(whole.norm, 4)}` : "whole")}
+    ${row("cosine to the whole", run.cosine.toFixed(3), run.cosine, run.cosine > 0.9995 ? "parallel" : "")}
+    ${row("memory held", `${run.bytes.toLocaleString("en")} B`, run.bytes / whole.bytes, run.cut ? `of ${whole.bytes.toLocaleString("en")}` : "whole")}
     ${row("terms kept", `${kept} of 21`, kept / 21, run.cut === 1 ? "those cut are zero" : "")}
   </table><p class="small">${run.cut ? `Across the cut, <i>h</i><sub>${run.cut - 1}</sub> = (${net.run(run.cut).value("h", run.cut - 1).map((v) => fmt(v)).join(", ")}), as without it. Memory: the most that one chunk’s graph keeps.` : "No cut: one chunk, and the gradient goes all the way back."}</p>`;
 }

@@ -17,11 +17,11 @@ export class Network {
     const T = net.T;
     const left = narrow ? 20 : 62;
     const pitch = (width - left - (narrow ? 2 : 8)) / T;
-    const box = pitch * (narrow ? 0.72 : 0.64);
+    const box = pitch * (narrow ? 0.74 : 0.7);
     const rows = net.hasMemory ? 2 : 1;
-    const rowHeight = narrow ? 38 : rows === 2 ? 56 : 74;
-    const top = narrow ? 76 : 112;
-    const gap = narrow ? 22 : 34;
+    const rowHeight = narrow ? 38 : rows === 2 ? 52 : 74;
+    const top = narrow ? 74 : 98;
+    const gap = narrow ? 22 : 31;
     const boxTop = top + gap;
     const boxHeight = rows * rowHeight + (narrow ? 14 : 22);
     const wordTop = boxTop + boxHeight + gap;
@@ -77,7 +77,7 @@ export class Network {
       const label = `Step ${t}, word “${sentence[t]}”: look inside the cell`;
       const inside = [{ key: "title", tag: "title", text: label }];
       inside.push({ key: "r", tag: "rect", class: "cell-box", x: x - l.box / 2, y: l.boxTop, width: l.box, height: l.boxHeight, rx: 10 });
-      const half = l.box / 2 - (l.narrow ? 2 : 8);
+      const half = l.box / 2 - (l.narrow ? 1 : 4);
       const rows = net.hasMemory ? [["h", "dh"], ["c", "dc"]] : [["h", "dh"]];
       rows.forEach(([value, gradient], row) => {
         const y = l.boxTop + (l.narrow ? 11 : 18) + row * l.rowHeight;
@@ -111,7 +111,7 @@ export class Network {
       const target = vocabulary.indexOf(sentence[t + 1]);
       const w = (l.pitch * 0.8) / vocabulary.length;
       const base = l.top;
-      const tall = l.narrow ? 36 : 56;
+      const tall = l.narrow ? 34 : 44;
       const probabilities = p ? p.value.data : vocabulary.map(() => 0);
       items.push({ key: `hist${t}`, tag: "g", class: "hist", children: [
         { key: "base", tag: "path", class: "axis", d: `M${x - w * 6} ${base}h${w * 12}` },

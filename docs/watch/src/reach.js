@@ -37,7 +37,7 @@ export class Reach {
     const steps = data[0].values.length;
     const width = Math.max(this.svg.parentElement.clientWidth - 2, 290);
     const narrow = width < 560;
-    const height = narrow ? 330 : 430;
+    const height = narrow ? 330 : 500;
     const [left, right, top, bottom] = [narrow ? 70 : 96, narrow ? 40 : 54, 16, 46];
     const [low, high] = long ? [-10, 10] : [-4, 2];
     const x = (t) => left + ((width - left - right) * t) / (steps - 1);

@@ -91,8 +91,8 @@ export class Net {
     return (this.runs[cut] ??= new Run(this.recording, this, this.part.cases[cut]));
   }
 
-  gradient(cut, name) {
-    return this.array(this.part.cases[cut].gradients[name]);
+  gradient(cut) {
+    return this.array(this.part.cases[cut].dW_hh);
   }
 
   get hasMemory() {

@@ -18,9 +18,9 @@ export class TapeView {
     const last = k < n ? k : tape.findIndex((o) => o.visit === k - n);
     const shown = picked ?? last;
     const columns = T + 2;
-    const width = Math.max(this.svg.parentElement.clientWidth - 4, 700);
+    const width = Math.max(this.svg.parentElement.clientWidth, 560);
     const pitch = width / columns;
-    const box = Math.min(pitch - 14, 92);
+    const box = Math.min(pitch - 12, 92);
     const row = 30;
     const counts = Array(columns).fill(0);
     const place = tape.map((o) => [pitch * (o.step + 1.5), 34 + row * counts[o.step + 1]++]);
@@ -52,7 +52,8 @@ export class TapeView {
         on: { click: () => this.onPick(i), focus: () => {} },
         children: [
           { key: "r", tag: "rect", x: x - box / 2, y: y - 11, width: box, height: 22, rx: 11 },
-          { key: "t", tag: "text", x, y: y + 4, "text-anchor": "middle", text: weights.length && box > 70 ? `${o.op} ${weights[0].replace("W_", "W ")}` : o.op },
+          { key: "t", tag: "text", x, y: y + 4, "text-anchor": "middle", text: o.op === "cross_entropy" ? "loss" : o.op },
+          ...(weights.length ? [{ key: "w", tag: "circle", class: "weight", cx: x - box / 2 + 9, cy: y, r: 3.5, children: [{ key: "t", tag: "title", text: weights.join(", ") }] }] : []),
         ] });
     });
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -71,7 +72,7 @@ export class TapeView {
     const arrived = o.visit >= 0 && k >= n + o.visit;
     const where = o.step < 0 ? "before the first step" : o.step >= net.T ? "after the last step" : `at step ${o.step}`;
     this.title.innerHTML = `<code>${o.op}</code> ${where}`;
-    const [hand, tape] = [net.gradient(0, "W_hh").data, net.array(net.part.tape_gradients.W_hh).data];
+    const [hand, tape] = [net.gradient(0).data, net.array(net.part.tape_dW_hh).data];
     this.info.innerHTML = `<dl class="facts">
       <dt>recorded as</dt><dd>operation ${i + 1} of ${n}${weights.length ? `, with ${weights.join(", ")}` : ""}</dd>
       <dt class="value-text">value</dt><dd>${i <= k ? list(o.values) : "not recorded yet"}</dd>
