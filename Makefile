@@ -6,7 +6,7 @@ BIN := .venv/bin
 WHICH := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sys.base_prefix, sep="-")' | tr ' /' '__')
 INSTALLED := .venv/installed-$(WHICH)
 
-.PHONY: train test clean
+.PHONY: train test watch clean
 
 train: $(INSTALLED)
 	$(BIN)/python examples/train_ptb.py --data builtin --epochs 6 --save builtin.safetensors
@@ -18,6 +18,12 @@ test: $(INSTALLED)-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
+
+# The page on backpropagation through time. Without npm, the one that is committed is used.
+watch:
+	cd docs/watch && if command -v npm >/dev/null; then npm ci --silent && npm run --silent build; fi
+	mkdir -p build/docs/watch
+	cp docs/watch/built/* build/docs/watch/
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear .venv

@@ -3,8 +3,8 @@
 python docs/watch/pictures.py
 
 Opens built/index.html in Chromium and saves what the page draws: each picture as an SVG with its
-styles written into it, in the colours of the light theme. Needs `pip install playwright pillow` and a
-Chromium; build the page first.
+styles written into it, in the colours of the light theme. Build the page first. Needs
+`pip install playwright pillow` and a Chromium.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ export class CellView {
     const cols = Math.max(...nodes.map((n) => n.col));
     const [w, h] = [net.hasMemory ? 138 : 150, 62];
     const above = edges.some((e) => e[3] === "direct") ? 18 : 0;
-    const pitch = [Math.min((wide - w - 16) / cols, 280), 68];
+    const pitch = [Math.min((wide - w - 16) / cols, 280), 66];
     const height = (rows - 1) * pitch[1] + h + 14 + above;
     const place = new Map(nodes.map((n) => [n.id, [6 + n.col * pitch[0], 6 + above + n.row * pitch[1]]]));
     const items = [];
