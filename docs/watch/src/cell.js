@@ -1,5 +1,5 @@
 import { short } from "./format.js";
-import { bars, put } from "./svg.js";
+import { bars, put, widthOf } from "./svg.js";
 
 // Where the parts of each cell are drawn, in columns and rows; what they show of step t: the value
 // and, where it is recorded, its gradient. `local` names the variable in the cell's own step.
@@ -45,7 +45,7 @@ export class CellView {
 
   render({ net, run, k, zoom }) {
     const { nodes, edges, rows } = diagrams[net.cell];
-    const wide = Math.max(this.svg.parentElement.clientWidth, net.hasMemory ? 580 : 480);
+    const wide = Math.max(widthOf(this.svg.parentElement), net.hasMemory ? 580 : 480);
     const H = net.recording.H;
     const known = run.known(k);
     const frame = run.stack(k).at(-1);

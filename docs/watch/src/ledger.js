@@ -1,6 +1,6 @@
 import { fixed, fmt, norm } from "./format.js";
 import { subscript } from "./cell.js";
-import { put } from "./svg.js";
+import { put, widthOf } from "./svg.js";
 
 /** The gradient ledger: the loss at t down, the use of W_hh at step s across. */
 export class Ledger {
@@ -18,7 +18,7 @@ export class Ledger {
     const entries = net.part.ledger.map((row) => row.map((n) => net.array(n).data));
     const values = entries.map((row) => row.map((e) => e[element]));
     const most = Math.max(...values.flat().map(Math.abs), 1e-12);
-    const width = Math.max(Math.min(this.svg.parentElement.clientWidth - 24, 424), 290);
+    const width = Math.max(Math.min(widthOf(this.svg.parentElement) - 24, 424), 290);
     const left = 44;
     const size = (width - left - 4) / T;
     const high = Math.min(size, 41);

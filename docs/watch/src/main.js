@@ -10,6 +10,7 @@ import { Questions } from "./ask.js";
 import { CELLS, Reach } from "./reach.js";
 import { getNet } from "./recording.js";
 import { Source } from "./source.js";
+import { forgetWidths } from "./svg.js";
 import { TapeView } from "./tape.js";
 
 const $ = (id) => document.getElementById(id);
@@ -148,6 +149,7 @@ function context() {
 function render(before = {}) {
   const c = context();
   const { act } = state;
+  if (act !== before.act || state.mode !== before.mode) forgetWidths();
   document.body.dataset.act = act;
   document.body.dataset.mode = tape() ? "tape" : "hand";
   for (const a of ACTS) $("act-" + a).hidden = a !== act;
@@ -293,7 +295,10 @@ $("about").textContent = `Seed ${recording.seed}; source hash ${recording.hash.s
 let resizing = 0;
 addEventListener("resize", () => {
   cancelAnimationFrame(resizing);
-  resizing = requestAnimationFrame(() => render(state));
+  resizing = requestAnimationFrame(() => {
+    forgetWidths();
+    render(state);
+  });
 });
 globalThis.watch = { state, update, go, move, over, run, net, turn, play }; // for the tests
 go(location.hash.slice(1) || "forward", false);

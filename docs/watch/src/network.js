@@ -1,5 +1,5 @@
 import { fmt, norm } from "./format.js";
-import { arrow, bars, put } from "./svg.js";
+import { arrow, bars, put, widthOf } from "./svg.js";
 
 /** The unrolled network: words below, states in the middle, predictions and losses on top. */
 export class Network {
@@ -12,7 +12,7 @@ export class Network {
   }
 
   layout(net) {
-    const width = Math.max(this.svg.parentElement.clientWidth - 2, 280);
+    const width = Math.max(widthOf(this.svg.parentElement) - 2, 280);
     const narrow = width < 560;
     const T = net.T;
     const left = narrow ? 20 : 62;

@@ -1,6 +1,6 @@
 import { line } from "d3-shape";
 import { fmt } from "./format.js";
-import { put } from "./svg.js";
+import { put, widthOf } from "./svg.js";
 import { getNet } from "./recording.js";
 
 export const CELLS = {
@@ -35,7 +35,7 @@ export class Reach {
   render({ recording, cell, scale, long }) {
     const data = lines(recording, scale, long);
     const steps = data[0].values.length;
-    const width = Math.max(this.svg.parentElement.clientWidth - 2, 290);
+    const width = Math.max(widthOf(this.svg.parentElement) - 2, 290);
     const narrow = width < 560;
     const height = narrow ? 330 : 500;
     const [left, right, top, bottom] = [narrow ? 70 : 96, narrow ? 40 : 54, 16, 46];

@@ -9,6 +9,17 @@ const TOKEN = /(#.*$)|("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|([A-Za-z_]\w*)|(\d[\
 export class Source {
   constructor(parts, recording) {
     Object.assign(this, parts); // code, equation, say, arrays, entry, where, pop
+    Object.assign(this, { built: new Map(), marked: [], top: 0, restOpen: false });
+    this.code.addEventListener("scroll", () => (this.top = this.code.scrollTop), { passive: true });
+    addEventListener("resize", () => {
+      this.height = undefined;
+      for (const { offsets } of this.built.values()) offsets.clear();
+    });
+    this.arrays.addEventListener("toggle", (e) => {
+      if (!e.target.matches(".rest") || e.target.open === this.restOpen) return;
+      this.restOpen = e.target.open;
+      this.showArrays();
+    }, true);
     this.functions = new Map(recording.functions.map((f) => [f.name, f]));
     this.code.addEventListener("pointerover", (e) => this.hover(e));
     this.code.addEventListener("click", (e) => this.hover(e));
@@ -25,22 +36,20 @@ export class Source {
     this.event = event;
     this.index = find(event.fn, event.inner, event.text);
     if (this.shown !== event.fn) this.show(event.fn);
-    for (const line of this.code.querySelectorAll(".line.now")) line.classList.remove("now", "back");
-    let first = null;
+    for (const line of this.marked) line.classList.remove("now", "back");
+    this.marked = [];
     for (let n = event.first; n <= event.last; n++) {
       const line = this.lines.get(n);
       if (!line) continue;
       line.classList.add("now");
       line.classList.toggle("back", event.back);
-      first ??= line;
+      this.marked.push(line);
     }
-    if (first) {
-      const top = first.offsetTop - this.code.clientHeight / 2 + 20;
-      if (first.offsetTop < this.code.scrollTop + 8 || first.offsetTop + first.offsetHeight > this.code.scrollTop + this.code.clientHeight - 8) this.code.scrollTop = top;
-    }
+    this.scroll();
     const file = this.functions.get(event.fn).file;
     this.where.innerHTML = `<span class="file">${file}</span> ${stack.map((f) => `<span>${f.fn.split(".").at(-1) === "step" || f.fn.includes("step_") || f.fn.includes("local") ? f.fn : f.fn.split(".").at(-1)}${f.inner ? "." + f.inner : ""}</span>`).join(" › ")}`;
-    for (const token of this.code.querySelectorAll(".v")) token.classList.toggle("has", this.values(token.dataset.name).length > 0);
+    const names = new Set(Object.keys(this.frame.values).map((n) => n.replace(/\[.*/, "")));
+    for (const [token, name] of this.tokens) token.classList.toggle("has", names.has(name));
     const found = equations[this.index]?.[3];
     this.equation.innerHTML = this.index >= 0 ? equationHtml[this.index] : "";
     this.equation.classList.toggle("back", event.back);
@@ -57,11 +66,27 @@ export class Source {
     return this.frame;
   }
 
+  /** Bring the current statement into view; offsets are measured once for each function. */
+  scroll() {
+    const [first] = this.marked;
+    if (!first) return;
+    const height = (this.height ??= this.code.clientHeight);
+    if (!this.offsets.has(first)) for (const line of this.lines.values()) this.offsets.set(line, [line.offsetTop, line.offsetHeight]);
+    const [top, size] = this.offsets.get(first);
+    if (top < this.top + 8 || top + size > this.top + height - 8) this.code.scrollTop = this.top = Math.max(0, top - height / 2 + 20);
+  }
+
   show(name) {
-    const f = this.functions.get(name);
     this.shown = name;
-    this.code.textContent = "";
-    this.lines = new Map();
+    if (!this.built.has(name)) this.built.set(name, this.build(name));
+    Object.assign(this, this.built.get(name));
+    this.code.replaceChildren(...this.lines.values());
+    this.code.scrollTop = this.top = 0;
+  }
+
+  build(name) {
+    const f = this.functions.get(name);
+    const lines = new Map();
     const indent = Math.min(...f.lines.filter((l) => l.trim()).map((l) => l.length - l.trimStart().length));
     f.lines.forEach((text, i) => {
       const number = f.first + i;
@@ -72,10 +97,10 @@ export class Source {
       const body = number === from ? '<span class="s">"""…"""</span>' : highlight(text.slice(indent));
       const lead = number === from ? " ".repeat(4) : "";
       line.innerHTML = `<span class="n">${number}</span><span class="t">${lead}${body || " "}</span>`;
-      this.lines.set(number, line);
-      this.code.append(line);
+      lines.set(number, line);
     });
-    this.code.scrollTop = 0;
+    const tokens = [...lines.values()].flatMap((line) => [...line.querySelectorAll(".v")].map((v) => [v, v.dataset.name]));
+    return { lines, tokens, offsets: new Map() };
   }
 
   /** The arrays behind a name: itself, or the elements of a short list. */
@@ -105,7 +130,7 @@ export class Source {
     const rest = all.filter(([n]) => !changed.has(n));
     this.arrays.innerHTML =
       shown.map(([n, a]) => this.array(n, a, true)).join("") +
-      (rest.length ? `<details class="rest" ${shown.length ? "" : "open"}><summary>${rest.length} more in this function</summary>${rest.map(([n, a]) => this.array(n, a, false)).join("")}</details>` : "");
+      (rest.length ? `<details class="rest" ${this.restOpen ? "open" : ""}><summary>${rest.length} ${shown.length ? "more" : "arrays"} in this function</summary>${this.restOpen ? rest.map(([n, a]) => this.array(n, a, false)).join("") : ""}</details>` : "");
     this.entry.innerHTML = shown.some(([n]) => wanted.includes(n)) ? `<span class="hint">Choose an entry to see how it comes about.</span>` : "";
   }
 

@@ -48,3 +48,22 @@ export function arrow(x1, y1, x2, y2, width, head = 5) {
   const at = (along, side) => `${(x1 + ux * along + nx * side).toFixed(1)} ${(y1 + uy * along + ny * side).toFixed(1)}`;
   return `M${at(0, w)}L${at(length - back, w)}L${at(length - back, h)}L${at(length, 0)}L${at(length - back, -h)}L${at(length - back, -w)}L${at(0, -w)}Z`;
 }
+
+const widths = new WeakMap();
+
+/** The width of an element, measured once until `forgetWidths`: measuring forces a layout. */
+export function widthOf(element) {
+  if (!widths.has(element)) {
+    if (!element.clientWidth) return 0;
+    widths.set(element, [generation, element.clientWidth]);
+  }
+  const [since, width] = widths.get(element);
+  if (since !== generation) {
+    widths.delete(element);
+    return widthOf(element);
+  }
+  return width;
+}
+
+let generation = 0;
+export const forgetWidths = () => generation++;

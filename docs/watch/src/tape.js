@@ -1,5 +1,5 @@
 import { fixed, fmt } from "./format.js";
-import { put } from "./svg.js";
+import { put, widthOf } from "./svg.js";
 
 /** The tape of the same steps: operations recorded from left to right, visited from right to left. */
 export class TapeView {
@@ -18,7 +18,7 @@ export class TapeView {
     const last = k < n ? k : tape.findIndex((o) => o.visit === k - n);
     const shown = picked ?? last;
     const columns = T + 2;
-    const width = Math.max(this.svg.parentElement.clientWidth, 560);
+    const width = Math.max(widthOf(this.svg.parentElement), 560);
     const pitch = width / columns;
     const box = Math.min(pitch - 12, 92);
     const row = 30;
