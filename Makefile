@@ -21,8 +21,11 @@ test: $(INSTALLED)-test
 
 # The page on backpropagation through time. Without npm, the one that is committed is used.
 watch:
-	cd docs/watch && if command -v npm >/dev/null; then npm ci --silent && npm run --silent build; fi
-	mkdir -p build/docs/watch
+	mkdir -p build/watch build/docs/watch
+	if command -v npm >/dev/null; then \
+	    cp -R docs/watch/package.json docs/watch/package-lock.json docs/watch/build.mjs docs/watch/src build/watch && \
+	    cd build/watch && npm ci --silent && node build.mjs ../../docs/watch/built; \
+	fi
 	cp docs/watch/built/* build/docs/watch/
 
 $(INSTALLED): setup.cfg pyproject.toml

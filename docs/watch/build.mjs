@@ -1,12 +1,13 @@
-// Build the page: node build.mjs [folder], by default built/. Two things in built/ come from
-// elsewhere: examples/course/trace_bptt.py writes the recording, pictures.py the still pictures.
+// Build the page: node build.mjs FOLDER, where FOLDER is docs/watch/built. `make watch` does it.
+// Two things in there come from elsewhere: examples/course/trace_bptt.py writes the recording,
+// pictures.py the still pictures.
 import { readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 import katex from "katex";
 import { cellEquations, equations } from "./src/equations.js";
 import { stillNumbers } from "./src/still.js";
 
-const folder = process.argv[2] ?? "built";
+const folder = process.argv[2];
 const html = (tex, output = "htmlAndMathml") => katex.renderToString(tex, { output, throwOnError: true });
 const inline = /\$([^$]+)\$/g;
 
@@ -52,6 +53,6 @@ await build({
   logLevel: "warning",
 });
 const page = await readFile("src/index.html", "utf8");
-new Function(await readFile("built/recording.js", "utf8"))();
+new Function(await readFile(`${folder}/recording.js`, "utf8"))();
 const text = page.replace("<!--numbers-->", stillNumbers()).replace(inline, (_, tex) => html(tex));
 await writeFile(`${folder}/index.html`, text);

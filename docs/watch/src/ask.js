@@ -22,7 +22,8 @@ export class Questions {
     const q = this.told?.q ?? this.due(c);
     this.box.hidden = !q;
     this.cover.hidden = !(c.act === "far" && questions.some((x) => x.cover && !this.done.has(x.id)));
-    if (!this.cover.hidden) this.cover.innerHTML = "<p>Predict first: the question is beside the chart.</p>";
+    document.body.classList.toggle("covered", !this.cover.hidden);
+    if (!this.cover.hidden) this.cover.innerHTML = "<p>First predict: answer the question, or choose “Just show me”.</p>";
     if (!q) {
       this.shown = null;
       return;

@@ -37,13 +37,43 @@ class Run {
 
   /** What is known after event k: {h: [vector of step 0, …], …}, each with the event that made it. */
   known(k) {
+    if (this.last?.k === k) return this.last.found;
     const found = {};
     for (const m of this.marks) if (m.at <= k) (found[m.kind] ??= [])[m.t] = m;
+    this.inside(k, found);
+    this.last = { k, found };
     return found;
+  }
+
+  /** A mark is made when a cell has returned. Show what it has written before that, once it is final. */
+  inside(k, found) {
+    const frame = this.stack(k).at(-1);
+    const names = frame.fn.endsWith(".step") ? ["h", "c"] : frame.fn.endsWith(".step_backward") ? ["dzx"] : [];
+    const t = frame.event.step;
+    for (const kind of names) {
+      const value = frame.values[kind];
+      const mark = value && this.marks.find((m) => m.kind === kind && m.t === t);
+      if (mark && mark.at > k && mark.value.data.every((v, i) => v === value.data[i])) (found[kind] ??= [])[t] = { ...mark, at: this.wrote(kind, k) };
+    }
+  }
+
+  /** The last event up to k that changed this variable. */
+  wrote(name, k) {
+    while (k > 0 && !this.events[k].changes.some(([n]) => n === name)) k--;
+    return k;
   }
 
   /** The frames on the stack after event k: {fn, inner, event, values: {name: array}}. */
   stack(k) {
+    this.stacks ??= new Map();
+    if (!this.stacks.has(k)) {
+      if (this.stacks.size > 8) this.stacks.clear();
+      this.stacks.set(k, this.frames(k));
+    }
+    return this.stacks.get(k);
+  }
+
+  frames(k) {
     const frames = [];
     let previous = -1;
     for (let i = 0; i <= k; i++) {

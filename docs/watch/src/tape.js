@@ -53,7 +53,7 @@ export class TapeView {
         children: [
           { key: "r", tag: "rect", x: x - box / 2, y: y - 11, width: box, height: 22, rx: 11 },
           { key: "t", tag: "text", x, y: y + 4, "text-anchor": "middle", text: o.op === "cross_entropy" ? "loss" : o.op },
-          ...(weights.length ? [{ key: "w", tag: "circle", class: "weight", cx: x - box / 2 + 9, cy: y, r: 3.5, children: [{ key: "t", tag: "title", text: weights.join(", ") }] }] : []),
+          ...(weights.length ? [{ key: "w", tag: "circle", class: "weight", cx: x - box / 2, cy: y, r: 4, children: [{ key: "t", tag: "title", text: weights.join(", ") }] }] : []),
         ] });
     });
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
