@@ -34,7 +34,7 @@ export class Questions {
     this.current = q;
     if (this.told) {
       const { right, text } = this.told;
-      this.box.innerHTML = `<p class="verdict ${right === null ? "" : right ? "right" : "wrong"}">${right === null ? "" : right ? "✓ Right." : "✗ Not quite."}</p><p>${text}</p><button type="button" data-next>Go on</button>`;
+      this.box.innerHTML = `${right === null ? "" : `<p class="verdict">${right ? "✓ Right." : "✗ Not quite."}</p>`}<p>${text}</p><button type="button" data-next>Go on</button>`;
     } else {
       const answer = q.number
         ? '<form><label>Your number <input type="text" inputmode="decimal" autocomplete="off" size="8"></label> <button type="submit">Check</button></form>'

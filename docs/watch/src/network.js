@@ -19,7 +19,7 @@ export class Network {
     const pitch = (width - left - (narrow ? 2 : 8)) / T;
     const box = pitch * (narrow ? 0.74 : 0.7);
     const rows = net.hasMemory ? 2 : 1;
-    const rowHeight = narrow ? 38 : rows === 2 ? 52 : 74;
+    const rowHeight = narrow ? (rows === 2 ? 30 : 38) : rows === 2 ? 52 : 74;
     const top = narrow ? 74 : 98;
     const gap = narrow ? 22 : 31;
     const boxTop = top + gap;

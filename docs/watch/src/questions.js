@@ -24,7 +24,7 @@ export const questions = [
     id: "meet", act: "back", when: (run) => run.when("dh", 4) - 1, number: true,
     ask: (net, run) => {
       const i = largest(run.value("dh", 4));
-      return `Two gradients meet in <i>h</i><sub>4</sub>. Element ${i}: from its own loss ${fmt(run.value("dout", 4)[i])}, from step 5 ${fmt(run.value("dh_prev", 5)[i])}. What is <i>dh</i><sub>4</sub>[${i}]?`;
+      return `Two gradients meet in <i>h</i><sub>4</sub>. In element ${i}, ${fmt(run.value("dout", 4)[i])} comes from its own loss, and ${fmt(run.value("dh_prev", 5)[i])} from step 5. What is <i>dh</i><sub>4</sub>[${i}]?`;
     },
     answer: (net, run) => run.value("dh", 4)[largest(run.value("dh", 4))], goto: (run) => run.when("dh", 4),
     explain: (net, run) => `They add up: <b>${fmt(run.value("dh", 4)[largest(run.value("dh", 4))])}</b>. That is how much the whole loss changes for each unit of this state, now and later.`,
@@ -54,6 +54,6 @@ export const questions = [
     id: "far", act: "far", when: null, cover: true,
     ask: () => "At scale 0.3, a gradient of length 1 goes back five steps through the tanh net. How long is it at most when it arrives?",
     options: ["0.3", "0.06", "0.0024"], answer: () => 2, scale: 0.3,
-    explain: () => `0.3<sup>5</sup> = 0.0024, if no slope is below 1. Measured: <b>${fmt(getNet("RNN_TANH", 0.3).array(getNet("RNN_TANH", 0.3).part.reach.h).data[0], 2)}</b>. Five steps are enough to lose all but a few thousandths.`,
+    explain: () => `0.3<sup>5</sup> = 0.0024, if no slope is below 1. Measured: <b>${fmt(getNet("RNN_TANH", 0.3).array(getNet("RNN_TANH", 0.3).part.reach.h).data[0], 2)}</b>. After five steps, two thousandths are left.`,
   },
 ];

@@ -38,7 +38,7 @@ export class Reach {
     const width = Math.max(widthOf(this.svg.parentElement) - 2, 290);
     const narrow = width < 560;
     const height = narrow ? 330 : 500;
-    const [left, right, top, bottom] = [narrow ? 70 : 96, narrow ? 40 : 54, 16, 46];
+    const [left, right, top, bottom] = [narrow ? 70 : 112, narrow ? 40 : 54, 16, 46];
     const [low, high] = long ? [-10, 10] : [-4, 2];
     const x = (t) => left + ((width - left - right) * t) / (steps - 1);
     const y = (v) => top + ((height - top - bottom) * (high - Math.min(Math.max(Math.log10(Math.max(v, 1e-300)), low), high))) / (high - low);
