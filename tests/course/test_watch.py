@@ -325,7 +325,7 @@ def test_far_shows_the_recorded_norms(visit: Callable[..., Any]) -> None:
             value = part(cell, scale).named("reach")["h"][0]
             shown = re.search(rf"{name} ([\d.e−]+)", label)[1].replace("−", "-")
             assert float(shown) == pytest.approx(value, rel=0.06)
-    page.get_by_text("24 steps").click()
+    page.get_by_role("radio", name="24 steps").check()
     assert page.locator("#reach path.line").count() == 5
 
 
@@ -334,7 +334,7 @@ def test_far_shows_the_recorded_norms(visit: Callable[..., Any]) -> None:
 def test_the_tape_shows_the_same_numbers(cell: str, visit: Callable[..., Any]) -> None:
     page = visit(act="#back")
     show(page, cell=cell)
-    page.get_by_text("by the tape").click()
+    page.get_by_role("radio", name="by the tape").check()
     count = page.evaluate(
         """() => { let n = 0; watch.update({tapeK: 0});
         for (let k = -1; k !== watch.state.tapeK; n++) { k = watch.state.tapeK; watch.move(1); }
@@ -444,7 +444,7 @@ def test_no_serious_finding_of_axe(
     for change in ({}, {"cell": "LSTM"}, {"cell": "GRU", "mode": "tape"}, {"cut": 3}):
         show(page, **change)
         page.wait_for_timeout(50)
-        found = page.evaluate("async () => (await axe.run()).violations")
+        found = page.evaluate("async () => (await axe.run({preload: false})).violations")
         serious = [
             f"{v['id']}: {n['html'][:120]} {n['failureSummary'][-200:]}"
             for v in found

@@ -34,13 +34,14 @@ export class Ledger {
         const here = picked && picked[0] === t && picked[1] === s;
         const bar = (size - 8) / 2;
         const length = (Math.abs(v) / most) * bar;
-        const label = `Loss at ${t}, use at step ${s}: ${fixed(v)}${on ? "" : ", cut off"}`;
+        const text = fixed(v, size < 52 ? 2 : 4);
+        const label = `${text}: loss at ${t}, use at step ${s}${on ? "" : ", cut off"}`;
         items.push({ key: `e${t}${s}`, tag: "g", class: `entry-box ${on ? "kept" : "lost"} ${here ? "picked" : ""}`, role: "button", tabindex: here || (!picked && t === 0) ? 0 : -1, "data-t": t, "data-s": s, "data-value": v, "aria-label": label, "aria-pressed": !!here,
           on: { click: () => this.onPick([t, s]) },
           children: [
             { key: "r", tag: "rect", class: "box", x: x + 1.5, y: y + 1.5, width: size - 3, height: high - 3, rx: 5 },
             { key: "b", tag: "rect", class: "bit grad", x: x + size / 2 - (v < 0 ? length : 0), y: y + high - 11, width: length, height: 5, rx: 1.5 },
-            { key: "v", tag: "text", x: x + size / 2, y: y + high / 2 + 1, "text-anchor": "middle", class: "num", text: fixed(v, size < 52 ? 2 : 4) },
+            { key: "v", tag: "text", x: x + size / 2, y: y + high / 2 + 1, "text-anchor": "middle", class: "num", text },
             ...(on ? [] : [{ key: "x", tag: "path", class: "strike", d: `M${x + 6} ${y + high - 6}L${x + size - 6} ${y + 6}` }]),
           ] });
       }

@@ -92,7 +92,7 @@ export class Network {
         inside.push(...bars(`g${row}`, g ? g.value.data : [NaN, NaN, NaN], x + 3, y + 4, half - 2, H, most[gradient + "_bit"], `grad ${fresh(g) ? "now" : ""}`));
       });
       items.push({ key: `cell${t}`, tag: "g", class: `step ${active ? "active" : ""} ${zoom === t ? "zoomed" : ""} ${active && event.back ? "back" : ""}`,
-        tabindex: 0, role: "button", "aria-label": label, "aria-pressed": zoom === t, "data-step": t, children: inside,
+        tabindex: 0, role: "button", "aria-pressed": zoom === t, "data-step": t, children: inside,
         on: { click: () => this.onZoom(t) } });
 
       // The word and its arrow.

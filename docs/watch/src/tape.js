@@ -1,6 +1,8 @@
 import { fixed, fmt } from "./format.js";
 import { put, widthOf } from "./svg.js";
 
+const name = (o) => (o.op === "cross_entropy" ? "loss" : o.op);
+
 /** The tape of the same steps: operations recorded from left to right, visited from right to left. */
 export class TapeView {
   constructor({ svg, info, title, onPick }) {
@@ -48,11 +50,11 @@ export class TapeView {
       const [x, y] = place[i];
       const weights = o.inputs.filter((v) => typeof v === "string" && v !== "leaf");
       const state = arrived(o) ? "grad" : i <= k ? "value" : "off";
-      items.push({ key: `n${i}`, tag: "g", class: `op-node ${state} ${i === last ? "last" : ""} ${i === shown ? "shown" : ""}`, "data-op": i, tabindex: i === shown ? 0 : -1, role: "button", "aria-label": `${o.op}${o.step >= 0 && o.step < T ? `, step ${o.step}` : ""}`,
+      items.push({ key: `n${i}`, tag: "g", class: `op-node ${state} ${i === last ? "last" : ""} ${i === shown ? "shown" : ""}`, "data-op": i, tabindex: i === shown ? 0 : -1, role: "button", "aria-label": `${name(o)}${o.step >= 0 && o.step < T ? `, step ${o.step}` : ""}`,
         on: { click: () => this.onPick(i), focus: () => {} },
         children: [
           { key: "r", tag: "rect", x: x - box / 2, y: y - 11, width: box, height: 22, rx: 11 },
-          { key: "t", tag: "text", x, y: y + 4, "text-anchor": "middle", text: o.op === "cross_entropy" ? "loss" : o.op },
+          { key: "t", tag: "text", x, y: y + 4, "text-anchor": "middle", text: name(o) },
           ...(weights.length ? [{ key: "w", tag: "circle", class: "weight", cx: x - box / 2, cy: y, r: 4, children: [{ key: "t", tag: "title", text: weights.join(", ") }] }] : []),
         ] });
     });
