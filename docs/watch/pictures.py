@@ -91,7 +91,9 @@ def main() -> None:
 
 
 def shoot(page: Any, name: str, show: str) -> None:
-    page.evaluate("document.querySelectorAll('#question button.quiet').forEach((b) => b.click())")
+    page.evaluate(show)
+    while page.locator("#question button:is(.quiet, [data-next])").first.is_visible():
+        page.evaluate("document.querySelector('#question button:is(.quiet, [data-next])').click()")
     page.evaluate(show)
     page.mouse.move(0, 0)
     page.evaluate("scrollTo(0, 0)")

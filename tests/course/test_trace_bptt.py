@@ -30,7 +30,7 @@ every_part = pytest.mark.parametrize(("cell", "scale"), PARTS)
 
 def test_the_recorded_source_is_that_of_today() -> None:
     functions, digest = tracing.source()
-    assert committed()[0]["hash"] == digest, "run examples/course/trace_bptt.py --out ..."
+    assert committed()[0]["hash"] == digest, "see CONTRIBUTING: the page to watch"
     assert committed()[0]["functions"] == json.loads(json.dumps(functions))
 
 
