@@ -6,7 +6,7 @@ BIN := .venv/bin
 WHICH := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sys.base_prefix, sep="-")' | tr ' /' '__')
 INSTALLED := .venv/installed-$(WHICH)
 
-.PHONY: train test docs figures experiments clean
+.PHONY: train test docs figures experiments watch clean
 
 train: $(INSTALLED)
 	$(BIN)/python examples/train_ptb.py --data builtin --epochs 6 --save builtin.safetensors
@@ -25,6 +25,12 @@ docs: $(INSTALLED)-docs
 
 figures experiments: $(INSTALLED)-plot
 	$(BIN)/python examples/course/repeat.py $@
+
+# The page on backpropagation through time, which is committed as built. This needs npm.
+watch:
+	mkdir -p build/watch
+	cp -R docs/watch/package.json docs/watch/package-lock.json docs/watch/build.mjs docs/watch/src build/watch
+	cd build/watch && npm ci --silent && node build.mjs ../../docs/watch/built
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear .venv
