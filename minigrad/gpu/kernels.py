@@ -158,24 +158,27 @@ def names(declaration: str, count: int) -> str:
     return ", ".join(declaration.format(k=k) for k in range(count))
 
 
-def clip_scale(count: int) -> Text:
-    """optim.clip_grad_norm_: total norm and scale, from the squared norm of each gradient."""
+def square_sums(count: int) -> Text:
+    """optim.clip_grad_norm_: each thread sums the squares of every size-th element."""
     return Text(
-        names("T square{k}", count) + ", float64 max_norm",
-        "T norm, T scale",
-        f"""norm = sqrt({" + ".join(f"square{k}" for k in range(count))});
-        T s = T(max_norm) / (norm + T(1e-6));
-        scale = s < 1 && isfinite(norm) ? s : T(1);
-        """,
+        names("raw T g{k}", count),
+        "T sum",
+        "sum = 0; "
+        + many(
+            "for (ptrdiff_t j = i; j < g{k}.size(); j += _ind.size()) sum += g{k}[j] * g{k}[j];",
+            count,
+        ),
     )
 
 
-def scale_all(count: int) -> Text:
-    """optim.clip_grad_norm_: multiply every gradient by one scale."""
+def clip(count: int) -> Text:
+    """optim.clip_grad_norm_: scale every gradient if their norm is too large, but finite."""
     return Text(
-        "raw T scale",
+        "raw T norm, float64 max_norm",
         names("raw T g{k}", count),
-        many("if (i < g{k}.size()) g{k}[i] *= scale[0];", count),
+        "T scale = T(max_norm) / (norm[0] + T(1e-6)); if (scale < 1 && isfinite(norm[0])) { "
+        + many("if (i < g{k}.size()) g{k}[i] *= scale;", count)
+        + " }",
     )
 
 
@@ -191,7 +194,7 @@ def sgd(count: int) -> Text:
 # The cells that have kernels, with the prefix of their kernels' names.
 CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
 
-FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
+FAMILIES = {"square_sums": square_sums, "clip": clip, "sgd": sgd}
 
 
 def takes(*arrays: Array, cell: type[cells.Cell] | None = None) -> bool:

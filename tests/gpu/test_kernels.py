@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -249,6 +250,37 @@ def test_clipping_and_update_are_the_plain_ones(
         found.append([host(norm), *(host(a) for p in params for a in (p.data, p.grad))])
     for a, b in zip(*found, strict=True):
         assert_allclose(a, b, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+def test_a_thousand_gradients_fit_into_the_arguments_of_kernels() -> None:
+    params = [leaf(np.ones((2, 1, 1))) for _ in range(1000)]
+    for p in params:
+        p.grad = here(np.ones((2, 1, 1)))
+    assert host(optim.clip_grad_norm_(params, 1.0)) == pytest.approx(np.sqrt(2000))
+    optim.SGD(params, 0.5).step()
+    for p in params:
+        assert_allclose(p.data, 1 - 0.5 / np.sqrt(2000), rtol=1e-6)
+
+
+def test_the_fake_refuses_arguments_that_cuda_refuses() -> None:
+    with pytest.raises(ValueError, match="4096"):
+        kernels.kernel(fake_cupy.module, "clip", 300)(
+            here(np.ones(1)), 1.0, *(here(np.ones(2)) for _ in range(300)), size=2
+        )
+
+
+def test_a_norm_needs_little_memory_and_few_launches() -> None:
+    x = leaf(np.zeros(1))
+    x.grad = here(np.ones((1000, 1000)))
+    optim.clip_grad_norm_([x], 1e6)
+    tracemalloc.start()
+    with fake_cupy.counted() as counts:
+        norm = optim.clip_grad_norm_([x], 1e6)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert host(norm) == 1000
+    assert peak < 0.1 * x.grad.nbytes
+    assert counts.launches == 5  # the last sum, of all elements, is two
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from . import kernel
-from .array import ADDABLE, Undefined, apply, host, index, matmul, ndarray, wrap
+from .array import (
+    ADDABLE,
+    Undefined,
+    apply,
+    further_launches,
+    host,
+    index,
+    matmul,
+    ndarray,
+    wrap,
+)
 from .counts import counts
 from .manifest import NAMES, check_call, offers
 
@@ -131,10 +141,11 @@ SPECIAL |= {name: _view(name) for name in ("expand_dims", "moveaxis", "squeeze",
 # Functions of one launch or a few. Others have not been needed yet.
 ONE = (
     "all amax amin any arange argmax argmin clip concatenate copyto cumsum diag dot eye flip full "
-    "full_like max mean min ones ones_like prod repeat stack sum take tile tril triu vdot zeros "
+    "full_like max mean min ones ones_like prod repeat stack sum take tile tril triu zeros "
     "zeros_like"
 )
-THREE = "allclose array_equal einsum linspace std take_along_axis var"
+# vdot is (a.ravel() * b.ravel()).sum(), with a temporary as large as its operands.
+THREE = "allclose array_equal einsum linspace std take_along_axis var vdot"
 FOUR = "argsort bincount nonzero sort unique"
 LAUNCHES = {name: n for n, names in ((1, ONE), (3, THREE), (4, FOUR)) for name in names.split()}
 SYNCING = {"nonzero", "unique", "bincount"}
@@ -177,7 +188,7 @@ def _checked(name: str, function: Any) -> Any:
 
 def _generic(name: str) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        counts.launches += LAUNCHES[name]
+        counts.launches += LAUNCHES[name] + further_launches(name, args[1:], kwargs)
         counts.syncs += name in SYNCING
         if "tup" in kwargs:  # CuPy's names of NumPy's positional parameters
             args = (kwargs.pop("tup"), *args)
