@@ -76,8 +76,8 @@ def _first_line(error: BaseException) -> str:
 
 def _incomplete(what: str, error: Exception) -> BackendError:
     return BackendError(
-        f"backend 'cupy': {what}: {_first_line(error)}; pip install 'cupy-cuda12x[ctk]' (CUDA 12) or "
-        "'cupy-cuda13x[ctk]' (CUDA 13) installs the parts of CUDA that CuPy needs"
+        f"backend 'cupy': {what}: {_first_line(error)}; pip install 'cupy-cuda12x[ctk]' "
+        "(CUDA 12) or 'cupy-cuda13x[ctk]' (CUDA 13) installs the parts of CUDA that CuPy needs"
     )
 
 

@@ -28,6 +28,11 @@ class Text(NamedTuple):
 FUNCTIONS = """
 template <typename T> __device__ T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 
+// i / n. A GPU divides 32-bit integers several times faster than 64-bit ones.
+__device__ ptrdiff_t quotient(ptrdiff_t i, int n) {
+    return i <= 0x7FFFFFFF ? ptrdiff_t(int(i) / n) : i / n;
+}
+
 // Output k of SplitMix64 (Steele et al. 2014) with seed `start`; in NumPy: `masks.keep_bits`.
 __device__ bool kept(unsigned long long start, unsigned long long k, unsigned int threshold) {
     unsigned long long z = start + (k + 1) * 0x9E3779B97F4A7C15ULL;
@@ -134,16 +139,18 @@ KERNELS: dict[str, Text] = {
         "y = kept(start, i, threshold) ? x * T(scale) : T(0);",
     ),
     # ---------------------------------------------------------------- loss.linear_cross_entropy
-    "exp_shifted": Text("T z, T top", "T e", "e = exp(z - top);"),
+    "exp_shifted": Text("T z, raw T top, int32 V", "T e", "e = exp(z - top[quotient(i, V)]);"),
     "row_losses": Text(
-        "raw T z, T top, T total, int64 target, int64 V",
+        "raw T z, T top, T total, int64 target, int32 V",
         "T loss",
         "loss = log(total) + top - z[i * V + target];",
     ),
     "d_logits": Text(
-        "T e, T total, int64 target, T dy, int64 V, int64 N",
+        "T e, raw T total, raw int64 target, raw T dy, int32 V, int32 N",
         "T dz",
-        "dz = (e / total - T(i % V == target)) * dy / N;",
+        """ptrdiff_t row = quotient(i, V), column = i - row * V;
+        dz = (e / total[row] - T(column == target[row])) * dy[0] / N;
+        """,
     ),
 }
 

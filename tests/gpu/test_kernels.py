@@ -185,7 +185,35 @@ def test_dropout_has_the_gradient_of_finite_differences() -> None:
     assert gradcheck(seeded, [leaf(np.random.default_rng(0).standard_normal((4, 3)))])
 
 
+# -------------------------------------------------------------------- embedding
+
+
+@each_dtype
+def test_the_gradient_of_an_embedding_sums_repeated_words(dtype: Any, plain: Any) -> None:
+    ids, found = np.array([[0, 4, 0], [2, 0, 4]]), []
+    dy = np.random.default_rng(0).standard_normal((2, 3, 2)).astype(dtype)
+    for on in (False, True):
+        plain(on)
+        weight = leaf(np.ones((5, 2)), dtype)
+        with fake_cupy.counted() as counts:
+            F.embedding(ids, weight).backward(here(dy))
+        found.append((host(weight.grad), counts.launches))
+    (mine, launches), (expected, before) = found
+    assert_allclose(mine, expected, rtol=1e-6)
+    assert launches == before - 3
+
+
 # -------------------------------------------------------------------- loss
+
+
+def test_division_is_exact_beyond_32_bits() -> None:
+    """The index of an element of the logits can exceed 2^31."""
+    i = np.array([0, 32, 33, 2**31 - 1, 2**31, 2**31 + 33_277, 2**32, 2**40 + 5])
+    run = fake_cupy.module.ElementwiseKernel(
+        "int64 k, int32 n", "int64 q", "q = quotient(k, n);", "q", preamble=kernels.FUNCTIONS
+    )
+    for n in (1, 33, 33_278, 2**31 - 1):
+        assert_array_equal(run(here(i), n), i // n)
 
 
 def decoder(dtype: Any, N: int = 7, H: int = 3, V: int = 5, bias: bool = True) -> list[Any]:
