@@ -42,89 +42,117 @@ __device__ bool kept(unsigned long long start, unsigned long long k, unsigned in
 }
 """
 
-# An element is one unit of one sequence; states are (H, B). zx and zh (G, H, B) have one block of
-# n = H·B elements per gate, the bias b (G, H) one of H = n / B. `gates` overwrites zx.
-PRE = "int n = _ind.size(); auto pre = [&](int k) { return gates[i + k * n] + zh[i + k * n]; };"
-BIAS = "auto bias = [&](int k) { return b[i / B + k * (n / B)]; };"
+# An element of a cell's step is unit j of sequence b. States and saved values of all steps are
+# (T, B, H), states with the one before the first step: `now` is the element of step t, `next` that
+# of step t + 1. Gates and dz are (T, B, G, H), and at(k) is the element of gate k in step t.
+
+
+def _indices(num_gates: int) -> str:
+    return f"""
+        ptrdiff_t n = _ind.size(), b = quotient(i, H), j = i - b * H, now = t * n + i;
+        ptrdiff_t next = now + n;
+        auto unit = [&](int k) {{ return (b * {num_gates} + k) * H + j; }};
+        auto at = [&](int k) {{ return t * n * {num_gates} + unit(k); }};"""
+
+
+def step(num_gates: int, states: str, operation: str) -> Text:
+    """The kernel of a step, from zx(k) and zh(k) of gate k; `gates` overwrites W_ih x."""
+    return Text(
+        "raw T product, raw T b_ih, raw T b_hh, int32 H, int32 t",
+        f"raw T gates, {states}",
+        f"""{_indices(num_gates)}
+        auto zx = [&](int k) {{ return gates[at(k)] + b_ih[k * H + j]; }};
+        auto zh = [&](int k) {{ return product[unit(k)] + b_hh[k * H + j]; }};
+        {operation}""",
+    )
+
+
+def step_backward(num_gates: int, carried: str, states: str, dz: str, operation: str) -> Text:
+    """The kernel of its derivative; `carried` is the gradient that does not go through zh."""
+    later = f"T later_{carried}, " if carried else ""
+    return Text(
+        f"raw T dout, T back, {later}raw T gates, {states}, int32 H, int32 t",
+        f"T {carried}, {dz}" if carried else dz,
+        f"""{_indices(num_gates)}
+        T dh = dout[now] + back;
+        {operation}""",
+    )
+
 
 KERNELS: dict[str, Text] = {
     # ---------------------------------------------------------------- cells.TanhRNN
-    "tanh_step": Text(
-        "raw T zh, raw T b, int32 B",
-        "raw T gates, T h",
-        f"{PRE} {BIAS} h = tanh(pre(0) + bias(0));",
-    ),
-    "tanh_step_backward": Text(
-        "T dout, T back, T h",
-        "raw T dz",
-        "dz[i] = (dout + back) * (1 - h * h);",
+    "tanh_step": step(1, "raw T h", "h[next] = tanh(zx(0) + zh(0));"),
+    "tanh_step_backward": step_backward(
+        1, "", "raw T h", "raw T dz", "dz[at(0)] = dh * (1 - h[next] * h[next]);"
     ),
     # ---------------------------------------------------------------- cells.ReLURNN
-    "relu_step": Text(
-        "raw T zh, raw T b, int32 B",
-        "raw T gates, T h",
+    "relu_step": step(
+        1,
+        "raw T h",
         # NaN stays NaN, as in NumPy's maximum.
-        f"{PRE} {BIAS} T z = pre(0) + bias(0); h = z <= 0 ? T(0) : z;",
+        "T z = zx(0) + zh(0); h[next] = z <= 0 ? T(0) : z;",
     ),
-    "relu_step_backward": Text(
-        "T dout, T back, T h",
-        "raw T dz",
-        "dz[i] = (dout + back) * T(h > 0);",
+    "relu_step_backward": step_backward(
+        1, "", "raw T h", "raw T dz", "dz[at(0)] = dh * T(h[next] > 0);"
     ),
     # ---------------------------------------------------------------- cells.LSTM
-    "lstm_step": Text(
-        "raw T zh, raw T b, int32 B, T c_prev",
-        "raw T gates, T h, T c, T tanh_c",
-        f"""{PRE} {BIAS}
-        T in     = sigmoid(pre(0) + bias(0));
-        T forget = sigmoid(pre(1) + bias(1));
-        T g      = tanh(pre(2) + bias(2));
-        T out    = sigmoid(pre(3) + bias(3));
-        c = forget * c_prev + in * g;
-        tanh_c = tanh(c);
-        h = out * tanh_c;
-        gates[i] = in; gates[i + n] = forget; gates[i + 2 * n] = g; gates[i + 3 * n] = out;
+    "lstm_step": step(
+        4,
+        "raw T h, raw T c, raw T tanh_c",
+        """
+        T in     = sigmoid(zx(0) + zh(0));
+        T forget = sigmoid(zx(1) + zh(1));
+        T g      = tanh(zx(2) + zh(2));
+        T out    = sigmoid(zx(3) + zh(3));
+        T cell   = forget * c[now] + in * g;
+        c[next] = cell;
+        tanh_c[now] = tanh(cell);
+        h[next] = out * tanh_c[now];
+        gates[at(0)] = in; gates[at(1)] = forget; gates[at(2)] = g; gates[at(3)] = out;
         """,
     ),
-    "lstm_step_backward": Text(
-        "T dout, T back, raw T gates, T c_prev, T tanh_c",
-        "T dc, raw T dz",
-        """int n = _ind.size();
-        T in = gates[i], forget = gates[i + n], g = gates[i + 2 * n], out = gates[i + 3 * n];
-        T dh = dout + back;
-        dc += dh * out * (1 - tanh_c * tanh_c);
-        dz[i]         = dc * g * in * (1 - in);
-        dz[i + n]     = dc * c_prev * forget * (1 - forget);
-        dz[i + 2 * n] = dc * in * (1 - g * g);
-        dz[i + 3 * n] = dh * tanh_c * out * (1 - out);
-        dc *= forget;
+    "lstm_step_backward": step_backward(
+        4,
+        "dc",
+        "raw T h, raw T c, raw T tanh_c",
+        "raw T dz",
+        """
+        T in = gates[at(0)], forget = gates[at(1)], g = gates[at(2)], out = gates[at(3)];
+        T d = later_dc + dh * out * (1 - tanh_c[now] * tanh_c[now]);
+        dz[at(0)] = d * g * in * (1 - in);
+        dz[at(1)] = d * c[now] * forget * (1 - forget);
+        dz[at(2)] = d * in * (1 - g * g);
+        dz[at(3)] = dh * tanh_c[now] * out * (1 - out);
+        dc = d * forget;
         """,
     ),
     # ---------------------------------------------------------------- cells.GRU
-    "gru_step": Text(
-        "raw T zh, raw T b, int32 B, T h_prev",
-        "raw T gates, T h, T nh",
-        f"""{PRE} {BIAS}
-        T r = sigmoid(pre(0) + bias(0));
-        T z = sigmoid(pre(1) + bias(1));
-        nh = zh[i + 2 * n] + bias(2);
-        T m = tanh(gates[i + 2 * n] + r * nh);
-        h = m + z * (h_prev - m);
-        gates[i] = r; gates[i + n] = z; gates[i + 2 * n] = m;
+    "gru_step": step(
+        3,
+        "raw T h, raw T zh_n",
+        """
+        T r = sigmoid(zx(0) + zh(0));
+        T z = sigmoid(zx(1) + zh(1));
+        zh_n[now] = zh(2);
+        T m = tanh(zx(2) + r * zh_n[now]);
+        h[next] = m + z * (h[now] - m);
+        gates[at(0)] = r; gates[at(1)] = z; gates[at(2)] = m;
         """,
     ),
-    "gru_step_backward": Text(
-        "T dout, T back, raw T gates, T h_prev, T nh",
-        "T carried, raw T dzx, raw T dzh",
-        """int n = _ind.size();
-        T r = gates[i], z = gates[i + n], m = gates[i + 2 * n];
-        T dh = dout + back + carried;
+    "gru_step_backward": step_backward(
+        3,
+        "direct",
+        "raw T h, raw T zh_n",
+        "raw T dzx, raw T dzh",
+        """
+        T r = gates[at(0)], z = gates[at(1)], m = gates[at(2)];
+        dh += later_direct;
         T dm = dh * (1 - z) * (1 - m * m);
-        dzx[i]         = dzh[i]     = dm * nh * r * (1 - r);
-        dzx[i + n]     = dzh[i + n] = dh * (h_prev - m) * z * (1 - z);
-        dzx[i + 2 * n] = dm;
-        dzh[i + 2 * n] = dm * r;
-        carried = dh * z;
+        dzx[at(0)] = dzh[at(0)] = dm * zh_n[now] * r * (1 - r);
+        dzx[at(1)] = dzh[at(1)] = dh * (h[now] - m) * z * (1 - z);
+        dzx[at(2)] = dm;
+        dzh[at(2)] = dm * r;
+        direct = dh * z;
         """,
     ),
     # ---------------------------------------------------------------- functional.dropout

@@ -105,6 +105,23 @@ def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
     assert all(x.grad is None for x in inputs[:-4])
 
 
+@each_cell
+def test_gradients_that_are_not_contiguous(cell: Any, plain: Any) -> None:
+    """With batch_first, the gradient of the output is a transposed view; a sum's is broadcast."""
+    layer = nn.Recurrent(cell, 2, 3, 2, batch_first=True)
+    x, found = leaf(np.random.default_rng(0).standard_normal((4, 5, 2)), np.float32), []
+    for on in (False, True):
+        plain(on)
+        output, state = layer(x)
+        last = state if isinstance(state, tuple) else (state,)
+        (output * output).sum().backward(retain_graph=True)
+        sum(s.transpose(0, 1).sum() for s in last).backward()
+        found.append([host(a.grad) for a in (x, *layer.parameters())])
+        x.zero_grad(), layer.zero_grad()
+    for a, b in zip(*found, strict=True):
+        assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 @each_cell
 def test_saturated_gates_do_not_overflow(cell: Any, value: float) -> None:

@@ -52,7 +52,8 @@ def test_a_wrong_kernel_is_found(
 ) -> None:
     monkeypatch.setattr(selftest, "speed", lambda *_: "")
     text = kernels.KERNELS["gru_step"]
-    wrong = text._replace(operation=text.operation.replace("h_prev - m", "h_prev + m"))
+    wrong = text._replace(operation=text.operation.replace("h[now] - m", "h[now] + m"))
+    assert wrong != text
     monkeypatch.setitem(kernels.KERNELS, "gru_step", wrong)
     kernels.kernel.cache_clear()
     assert selftest.main(["--backend", "cupy", "--quick"]) == 1
