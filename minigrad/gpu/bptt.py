@@ -1,5 +1,7 @@
 """`bptt.through_time` on a GPU: one matrix product and one kernel per step and direction.
 
+In a small layer, the kernel computes the product too.
+
 A sequence is a row here, as in the arguments: gates are (B, G, H) at each step, a state is (B, H).
 So the arrays of all steps are used as they are, without transposing copies. A kernel gets the
 arrays of all steps and the number of its step, because a slice takes the host about a microsecond.
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from ..backend import Array, array_module
 from ..cells import GRU, Cell
 from ..tensor import Tensor, record_joint
+from . import kernels
 from .kernels import CELLS, kernel
 
 
@@ -28,18 +31,21 @@ def through_time(
     T, B, I = x.shape
     G, H = cell.num_gates, W_hh.shape[1]
     xp, dtype, W = array_module(x.data), x.dtype, W_hh.data
-    step, rows = kernel(xp, f"{CELLS[cell]}_step"), x.data.reshape(T * B, I)
+    inside = H <= kernels.PRODUCT_INSIDE  # the kernels compute the product with W
+    suffix = "_with_product" if inside else ""
+    step, rows = kernel(xp, f"{CELLS[cell]}_step{suffix}"), x.data.reshape(T * B, I)
 
     gates = rows @ W_ih.data.T  # (T·B, G·H); the kernel adds the biases
     states = [_all_steps(s.data, T) for s in state]
     saved = [xp.empty((T, B, H), dtype) for _ in range(cell.num_saved)]
-    h, zh, biases = states[0], xp.empty((B, G * H), dtype), (b_ih.data, b_hh.data)
+    h, weighted = states[0], W.T.copy() if inside else xp.empty((B, G * H), dtype)
     for t in range(T):
-        xp.matmul(h[t], W.T, out=zh)
-        step(zh, *biases, H, t, gates, *states, *saved, size=B * H)
+        if not inside:
+            xp.matmul(h[t], W.T, out=weighted)
+        step(weighted, b_ih.data, b_hh.data, H, t, gates, *states, *saved, size=B * H)
 
     def backward(doutput: Array, *dlast: Array) -> list[Array | None]:
-        step_backward = kernel(xp, f"{CELLS[cell]}_step_backward")
+        step_backward = kernel(xp, f"{CELLS[cell]}_step_backward{suffix}")
         dout, (back, *carried) = xp.ascontiguousarray(doutput), dlast
         if cell is GRU:  # its h_prev also affects h directly, through z h_prev
             carried = [xp.zeros((B, H), dtype)]
@@ -48,9 +54,10 @@ def through_time(
         dzh = dzx if cell.sums_projections else xp.empty_like(dzx)
         dz, through_weights = (dzx,) if dzh is dzx else (dzx, dzh), xp.empty((B, H), dtype)
         for t in reversed(range(T)):
-            step_backward(dout, back, *carried, gates, *states, *saved, H, t, *to_carry, *dz)
+            step_backward(dout, back, *carried, W, gates, *states, *saved, H, t, *to_carry, *dz)
             carried = to_carry
-            if t or state[0].requires_grad:  # detached: nothing goes back beyond the first step
+            # A first state without a gradient, as in truncated BPTT, needs no product.
+            if state[0].requires_grad if t == 0 else not inside:
                 back = xp.matmul(dzh[t], W, out=through_weights)
         dstate = [back + carried[0]] if cell is GRU else [back, *carried]
         dzx, dzh = dzx.reshape(T * B, G * H), dzh.reshape(T * B, G * H)

@@ -15,6 +15,9 @@ from .. import cells
 from ..backend import Array, array_module
 
 ENABLED = True  # False: also on a GPU, run the NumPy code, operation by operation
+# Up to this many units, the kernel of a step computes its matrix product too: one launch less, but
+# slower arithmetic. An estimate; `benchmarks/gpu.py` measures both.
+PRODUCT_INSIDE = 256
 
 
 class Text(NamedTuple):
@@ -42,61 +45,42 @@ __device__ bool kept(unsigned long long start, unsigned long long k, unsigned in
 }
 """
 
-# An element of a cell's step is unit j of sequence b. States and saved values of all steps are
-# (T, B, H), states with the one before the first step: `now` is the element of step t, `next` that
-# of step t + 1. Gates and dz are (T, B, G, H), and at(k) is the element of gate k in step t.
+
+class CellText(NamedTuple):
+    """The code of a step and of its derivative, for unit j of sequence b."""
+
+    num_gates: int
+    states: str  # and saved values: (T, B, H), states with the one before the first step
+    step: str  # from zx(k) and zh(k), for each gate k
+    carried: str  # the gradient of a state that does not go through zh
+    dz: str
+    step_backward: str  # from dh, and later_carried of the step after this
 
 
-def _indices(num_gates: int) -> str:
-    return f"""
-        ptrdiff_t n = _ind.size(), b = quotient(i, H), j = i - b * H, now = t * n + i;
-        ptrdiff_t next = now + n;
-        auto unit = [&](int k) {{ return (b * {num_gates} + k) * H + j; }};
-        auto at = [&](int k) {{ return t * n * {num_gates} + unit(k); }};"""
-
-
-def step(num_gates: int, states: str, operation: str) -> Text:
-    """The kernel of a step, from zx(k) and zh(k) of gate k; `gates` overwrites W_ih x."""
-    return Text(
-        "raw T product, raw T b_ih, raw T b_hh, int32 H, int32 t",
-        f"raw T gates, {states}",
-        f"""{_indices(num_gates)}
-        auto zx = [&](int k) {{ return gates[at(k)] + b_ih[k * H + j]; }};
-        auto zh = [&](int k) {{ return product[unit(k)] + b_hh[k * H + j]; }};
-        {operation}""",
-    )
-
-
-def step_backward(num_gates: int, carried: str, states: str, dz: str, operation: str) -> Text:
-    """The kernel of its derivative; `carried` is the gradient that does not go through zh."""
-    later = f"T later_{carried}, " if carried else ""
-    return Text(
-        f"raw T dout, T back, {later}raw T gates, {states}, int32 H, int32 t",
-        f"T {carried}, {dz}" if carried else dz,
-        f"""{_indices(num_gates)}
-        T dh = dout[now] + back;
-        {operation}""",
-    )
-
-
-KERNELS: dict[str, Text] = {
+# In an array (T, B, H), `now` is the element of step t and `next` that of step t + 1. Gates and dz
+# are (T, B, G, H), and at(k) is the element of gate k in step t.
+STEPS = {
     # ---------------------------------------------------------------- cells.TanhRNN
-    "tanh_step": step(1, "raw T h", "h[next] = tanh(zx(0) + zh(0));"),
-    "tanh_step_backward": step_backward(
-        1, "", "raw T h", "raw T dz", "dz[at(0)] = dh * (1 - h[next] * h[next]);"
+    "tanh": CellText(
+        1,
+        "raw T h",
+        "h[next] = tanh(zx(0) + zh(0));",
+        "",
+        "raw T dz",
+        "dz[at(0)] = dh * (1 - h[next] * h[next]);",
     ),
     # ---------------------------------------------------------------- cells.ReLURNN
-    "relu_step": step(
+    "relu": CellText(
         1,
         "raw T h",
         # NaN stays NaN, as in NumPy's maximum.
         "T z = zx(0) + zh(0); h[next] = z <= 0 ? T(0) : z;",
-    ),
-    "relu_step_backward": step_backward(
-        1, "", "raw T h", "raw T dz", "dz[at(0)] = dh * T(h[next] > 0);"
+        "",
+        "raw T dz",
+        "dz[at(0)] = dh * T(h[next] > 0);",
     ),
     # ---------------------------------------------------------------- cells.LSTM
-    "lstm_step": step(
+    "lstm": CellText(
         4,
         "raw T h, raw T c, raw T tanh_c",
         """
@@ -110,11 +94,7 @@ KERNELS: dict[str, Text] = {
         h[next] = out * tanh_c[now];
         gates[at(0)] = in; gates[at(1)] = forget; gates[at(2)] = g; gates[at(3)] = out;
         """,
-    ),
-    "lstm_step_backward": step_backward(
-        4,
         "dc",
-        "raw T h, raw T c, raw T tanh_c",
         "raw T dz",
         """
         T in = gates[at(0)], forget = gates[at(1)], g = gates[at(2)], out = gates[at(3)];
@@ -127,7 +107,7 @@ KERNELS: dict[str, Text] = {
         """,
     ),
     # ---------------------------------------------------------------- cells.GRU
-    "gru_step": step(
+    "gru": CellText(
         3,
         "raw T h, raw T zh_n",
         """
@@ -138,23 +118,73 @@ KERNELS: dict[str, Text] = {
         h[next] = m + z * (h[now] - m);
         gates[at(0)] = r; gates[at(1)] = z; gates[at(2)] = m;
         """,
-    ),
-    "gru_step_backward": step_backward(
-        3,
         "direct",
-        "raw T h, raw T zh_n",
-        "raw T dzx, raw T dzh",
+        "raw T dzx, raw T dz",
         """
         T r = gates[at(0)], z = gates[at(1)], m = gates[at(2)];
         dh += later_direct;
         T dm = dh * (1 - z) * (1 - m * m);
-        dzx[at(0)] = dzh[at(0)] = dm * zh_n[now] * r * (1 - r);
-        dzx[at(1)] = dzh[at(1)] = dh * (h[now] - m) * z * (1 - z);
+        dzx[at(0)] = dz[at(0)] = dm * zh_n[now] * r * (1 - r);
+        dzx[at(1)] = dz[at(1)] = dh * (h[now] - m) * z * (1 - z);
         dzx[at(2)] = dm;
-        dzh[at(2)] = dm * r;
+        dz[at(2)] = dm * r;
         direct = dh * z;
         """,
     ),
+}
+
+
+def _indices(num_gates: int) -> str:
+    return f"""
+        ptrdiff_t n = _ind.size(), b = quotient(i, H), j = i - b * H, now = t * n + i;
+        ptrdiff_t next = now + n, G = {num_gates};
+        auto unit = [&](int k) {{ return (b * G + k) * H + j; }};
+        auto at = [&](int k) {{ return t * n * G + unit(k); }};"""
+
+
+def step(cell: CellText, with_product: bool) -> Text:
+    """The kernel of one step. `gates` overwrites W_ih x.
+
+    `weighted` is W_hh h (B, G, H), or `with_product` the matrix W_hh.T, (H, G·H): then the kernel
+    computes the product too, and neighbouring threads read neighbouring weights.
+    """
+    zh = "return weighted[unit(k)] + b_hh[k * H + j];"
+    if with_product:
+        zh = """T sum = b_hh[k * H + j];
+            for (int m = 0; m < H; ++m) sum += h[now - j + m] * weighted[(m * G + k) * H + j];
+            return sum;"""
+    return Text(
+        "raw T weighted, raw T b_ih, raw T b_hh, int32 H, int32 t",
+        f"raw T gates, {cell.states}",
+        f"""{_indices(cell.num_gates)}
+        auto zx = [&](int k) {{ return gates[at(k)] + b_ih[k * H + j]; }};
+        auto zh = [&](int k) {{ {zh} }};
+        {cell.step}""",
+    )
+
+
+def step_backward(cell: CellText, with_product: bool) -> Text:
+    """The kernel of the derivative of one step.
+
+    `back` (B, H) is the gradient of h that comes from the next step. `with_product`, it is that of
+    the last step only, and the kernel computes the others: dz[t + 1] W_hh.
+    """
+    later = f"T later_{cell.carried}, " if cell.carried else ""
+    back = "dh += back;"
+    if with_product:
+        back = """if (next * G >= dz.size()) dh += back;
+        else for (int m = 0; m < G * H; ++m) dh += dz[(next - j) * G + m] * W[m * H + j];"""
+    return Text(
+        f"raw T dout, T back, {later}raw T W, raw T gates, {cell.states}, int32 H, int32 t",
+        (f"T {cell.carried}, " if cell.carried else "") + cell.dz,
+        f"""{_indices(cell.num_gates)}
+        T dh = dout[now];
+        {back}
+        {cell.step_backward}""",
+    )
+
+
+KERNELS: dict[str, Text] = {
     # ---------------------------------------------------------------- functional.dropout
     "keep_mask": Text(
         "uint64 start, uint32 threshold",
@@ -228,6 +258,11 @@ def sgd(count: int) -> Text:
 
 # The cells that have kernels, with the prefix of their kernels' names.
 CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
+
+for _name, _cell in STEPS.items():
+    for _suffix, _inside in (("", False), ("_with_product", True)):
+        KERNELS[f"{_name}_step{_suffix}"] = step(_cell, _inside)
+        KERNELS[f"{_name}_step_backward{_suffix}"] = step_backward(_cell, _inside)
 
 FAMILIES = {"square_sums": square_sums, "clip": clip, "sgd": sgd}
 

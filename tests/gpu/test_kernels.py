@@ -38,6 +38,12 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return lambda on: monkeypatch.setattr(kernels, "ENABLED", not on)
 
 
+@pytest.fixture(params=["product inside", "product apart"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small layers compute their products inside the kernels, large ones apart."""
+    monkeypatch.setattr(kernels, "PRODUCT_INSIDE", 9**9 if "inside" in request.param else 0)
+
+
 def leaf(array: np.ndarray, dtype: Any = np.float64) -> Tensor:
     return mg.tensor(array.astype(dtype), requires_grad=True)
 
@@ -66,6 +72,7 @@ def values_and_gradients(one_layer: Any, cell: Any, inputs: list[Tensor]) -> lis
 SIZES = [(1, 1, 1, 1), (5, 3, 2, 4), (4, 1, 3, 5), (3, 4, 2, 1)]
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 @each_dtype
 @pytest.mark.parametrize("sizes", SIZES)
@@ -82,6 +89,7 @@ def test_a_fused_cell_is_the_plain_one(cell: Any, dtype: Any, sizes: Any, plain:
         assert_allclose(a, c, rtol=0, atol=tolerance)
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
     inputs = layer_inputs(cell, 3, 2, 2, 3)
@@ -91,6 +99,7 @@ def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
     assert gradcheck(lambda *xs: run(through_time_on_gpu, cell, list(xs)), inputs)
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
     inputs = layer_inputs(cell, 3, 2, 2, 3)
@@ -105,6 +114,7 @@ def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
     assert all(x.grad is None for x in inputs[:-4])
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 def test_gradients_that_are_not_contiguous(cell: Any, plain: Any) -> None:
     """With batch_first, the gradient of the output is a transposed view; a sum's is broadcast."""
@@ -122,6 +132,7 @@ def test_gradients_that_are_not_contiguous(cell: Any, plain: Any) -> None:
         assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("each_way")
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 @each_cell
 def test_saturated_gates_do_not_overflow(cell: Any, value: float) -> None:

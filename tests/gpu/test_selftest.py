@@ -51,10 +51,10 @@ def test_a_wrong_kernel_is_found(
     device: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selftest, "speed", lambda *_: "")
-    text = kernels.KERNELS["gru_step"]
+    text = kernels.KERNELS["gru_step_with_product"]
     wrong = text._replace(operation=text.operation.replace("h[now] - m", "h[now] + m"))
     assert wrong != text
-    monkeypatch.setitem(kernels.KERNELS, "gru_step", wrong)
+    monkeypatch.setitem(kernels.KERNELS, "gru_step_with_product", wrong)
     kernels.kernel.cache_clear()
     assert selftest.main(["--backend", "cupy", "--quick"]) == 1
     kernels.kernel.cache_clear()
