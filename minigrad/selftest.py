@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import platform
 import statistics
 import sys
@@ -172,17 +173,14 @@ def speed(kind: str, size: str, repeats: int) -> str:
 def time_of_pytorch(
     kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repeats: int
 ) -> str:
-    """The time of the same step in PyTorch.
-
-    On a GPU, its recurrent layers use cuDNN, which may compute in TF32. CuPy computes in full
-    float32, unless CUPY_TF32=1.
-    """
+    """The time of the same step in PyTorch, whose recurrent layers use cuDNN on a GPU."""
     try:
         torch = importlib.import_module("torch")
     except ImportError:
         return "is not installed"
     if gpu and not torch.cuda.is_available():
         return "finds no GPU"
+    precision = f", both with{'' if same_precision(torch) else 'out'} TF32" if gpu else ""
     device = torch.device("cuda" if gpu else "cpu")
     layers = {
         "LSTM": torch.nn.LSTM,
@@ -212,7 +210,18 @@ def time_of_pytorch(
                 p.add_(p.grad, alpha=-1.0)
 
     wait = torch.cuda.synchronize if gpu else lambda: None
-    return f"{torch.__version__} {milliseconds(step, wait, repeats):.2f} ms"
+    return f"{torch.__version__} {milliseconds(step, wait, repeats):.2f} ms{precision}"
+
+
+def same_precision(torch: Any) -> bool:
+    """Make PyTorch use TF32 if and only if CuPy does; returns whether they do.
+
+    TF32 rounds the operands of float32 products to 10 bits of mantissa. CuPy uses it if CUPY_TF32=1
+    in the environment; by default, PyTorch uses it in cuDNN's layers, but not in other products.
+    """
+    tf32 = int(os.environ.get("CUPY_TF32", "0")) > 0
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    return tf32
 
 
 def machine(name: str) -> Iterator[str]:

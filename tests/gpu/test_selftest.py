@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import fake_cupy
@@ -72,3 +73,16 @@ def test_a_backend_that_cannot_be_used_is_told_in_one_line(
     monkeypatch.setattr(backend, "_load_cupy", missing)
     assert selftest.main(["--backend", "cupy"]) == 2
     assert capsys.readouterr().err == "error: backend 'cupy': no GPU\n"
+
+
+@pytest.mark.parametrize(("set_to", "expected"), [(None, False), ("0", False), ("1", True)])
+def test_pytorch_is_timed_with_the_precision_of_cupy(
+    set_to: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUPY_TF32", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("CUPY_TF32", set_to)
+    cudnn, matmul = SimpleNamespace(allow_tf32=True), SimpleNamespace(allow_tf32=False)
+    backends = SimpleNamespace(cudnn=cudnn, cuda=SimpleNamespace(matmul=matmul))
+    assert selftest.same_precision(SimpleNamespace(backends=backends)) is expected
+    assert cudnn.allow_tf32 is matmul.allow_tf32 is expected
