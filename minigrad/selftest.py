@@ -30,6 +30,7 @@ from . import nn, optim, random
 from .backend import BACKENDS, BackendError, array_module, current_module, to_host, use
 from .cells import CELLS
 from .creation import tensor
+from .gpu import kernels
 from .gradcheck import GradcheckError, gradcheck
 from .tensor import Tensor
 
@@ -71,10 +72,10 @@ def loss_gradients() -> str:
     return "as finite differences"
 
 
-def losses(kind: str, steps: int) -> list[float]:
+def losses(kind: str, steps: int, dropout: float = 0.0) -> list[float]:
     """The losses of a training run; the initial weights are the same on both backends."""
     random.manual_seed(1)
-    model = Model(kind, *SIZES["small"][:2])
+    model = Model(kind, *SIZES["small"][:2], dropout)
     step = training_step(model, *SIZES["small"])
     return [float(step().data) for _ in range(steps)]
 
@@ -104,6 +105,15 @@ def agreement(kind: str, steps: int) -> str:
     if not apart <= TOLERANCE:
         raise AssertionError(f"the losses of {steps} steps differ by up to {apart:.2g}")
     return f"losses of {steps} steps within {apart:.1e} of NumPy's"
+
+
+def products_apart(kind: str, steps: int) -> str:
+    """The checks of gradients and training, with the kernels for large layers."""
+    usual, kernels.PRODUCT_INSIDE = kernels.PRODUCT_INSIDE, 0
+    try:
+        return f"gradients {gradients(kind)}; {agreement(kind, steps)}"
+    finally:
+        kernels.PRODUCT_INSIDE = usual
 
 
 def masks() -> str:
@@ -260,6 +270,8 @@ def run(backend: str, quick: bool) -> int:
     checks += [(f"gradients, {k}", partial(gradients, k)) for k in CELLS]
     checks += [("gradients, loss", loss_gradients)]
     checks += [(f"training, {k}", partial(agreement, k, steps)) for k in CELLS]
+    if backend == "cupy":  # layers of these sizes compute their products inside the kernels
+        checks += [(f"large layers, {k}", partial(products_apart, k, steps)) for k in CELLS]
     checks += [("dropout", masks), ("synchronization", partial(synchronization, size))]
     checks += [(f"speed, {k}", partial(speed, k, size, repeats)) for k in CELLS]
 

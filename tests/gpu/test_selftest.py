@@ -30,7 +30,8 @@ def test_all_but_the_speed_is_well_on_the_device(
 ) -> None:
     monkeypatch.setattr(selftest, "speed", lambda *_: "not measured on a fake")
     assert selftest.main(["--backend", "cupy", "--quick"]) == 0
-    assert f"{ALL} of {ALL} ok" in capsys.readouterr().out
+    every = ALL + len(cells.CELLS)  # also with the kernels for large layers
+    assert f"{every} of {every} ok" in capsys.readouterr().out
     assert backend.current_backend() == "numpy"
 
 
@@ -48,19 +49,27 @@ def test_a_wrong_derivative_is_found(
 
 
 @pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("gru_step_with_product", "training, GRU        "), ("gru_step", "large layers, GRU    ")],
+)
 def test_a_wrong_kernel_is_found(
-    device: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    check: str,
+    device: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(selftest, "speed", lambda *_: "")
-    text = kernels.KERNELS["gru_step_with_product"]
+    text = kernels.KERNELS[name]
     wrong = text._replace(operation=text.operation.replace("h[now] - m", "h[now] + m"))
     assert wrong != text
-    monkeypatch.setitem(kernels.KERNELS, "gru_step_with_product", wrong)
+    monkeypatch.setitem(kernels.KERNELS, name, wrong)
     kernels.kernel.cache_clear()
     assert selftest.main(["--backend", "cupy", "--quick"]) == 1
     kernels.kernel.cache_clear()
     out = capsys.readouterr().out
-    assert "training, GRU        FAILED" in out
+    assert f"{check}FAILED" in out
     assert "training, LSTM       ok" in out
 
 
