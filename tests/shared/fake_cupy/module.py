@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -131,11 +132,28 @@ def where(condition: Any, *xy: Any) -> Any:
     return wrap(np.where(host(condition), *map(host, xy)))
 
 
+class Device:
+    def synchronize(self) -> None:
+        counts.syncs += 1
+
+
+class Event:
+    """The fake device has done all work when a call returns, so an event is a time on the host."""
+
+    def record(self) -> None:
+        self.time = time.perf_counter()
+
+
+class Pool:
+    def free_all_blocks(self) -> None:
+        pass
+
+
 SPECIAL: dict[str, Any] = {
     f.__name__: f
     for f in (array, asarray, asnumpy, ascontiguousarray, broadcast_to, empty, empty_like,
               matmul, may_share_memory, split, where)
-} | {"shares_memory": may_share_memory}  # fmt: skip
+} | {"shares_memory": may_share_memory, "get_default_memory_pool": Pool}  # fmt: skip
 SPECIAL |= {name: _view(name) for name in ("expand_dims", "moveaxis", "squeeze", "swapaxes")}
 
 # Functions of one launch or a few. Others have not been needed yet.
@@ -160,7 +178,13 @@ class FakeCupy(ModuleType):
         super().__init__("cupy")
         self.ndarray = ndarray
         runtime = SimpleNamespace(getDeviceCount=lambda: 1)
-        self.cuda = SimpleNamespace(runtime=runtime, is_available=lambda: True)
+        self.cuda = SimpleNamespace(
+            runtime=runtime,
+            is_available=lambda: True,
+            Device=Device,
+            Event=Event,
+            get_elapsed_time=lambda start, end: 1000 * (end.time - start.time),
+        )
 
     def __getattr__(self, name: str) -> Any:
         if not offers(name):
