@@ -41,7 +41,13 @@ def _load_cupy() -> ModuleType:
             "backend 'cupy': CuPy is not installed; "
             "pip install cupy-cuda12x (CUDA 12) or cupy-cuda13x (CUDA 13)"
         )
-    cupy = importlib.import_module("cupy")
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:  # its message has many lines; its cause names the library
+        cause = _first_line(error.__cause__ or error)
+        raise BackendError(
+            f"backend 'cupy': CuPy is installed, but can't be imported ({cause})"
+        ) from error
     try:
         cupy.cuda.runtime.getDeviceCount()
     except RuntimeError as error:
@@ -64,11 +70,14 @@ def _try_out(cupy: ModuleType) -> None:
         raise _incomplete("cannot compute a matrix product (cuBLAS)", error) from error
 
 
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _incomplete(what: str, error: Exception) -> BackendError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     return BackendError(
-        f"backend 'cupy': {what}: {lines[0]}; pip install 'cupy-cuda12x[ctk]' (CUDA 12) or "
-        "'cupy-cuda13x[ctk]' (CUDA 13) installs the parts of CUDA that CuPy needs"
+        f"backend 'cupy': {what}: {_first_line(error)}; pip install 'cupy-cuda12x[ctk]' "
+        "(CUDA 12) or 'cupy-cuda13x[ctk]' (CUDA 13) installs the parts of CUDA that CuPy needs"
     )
 
 

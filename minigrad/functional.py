@@ -127,6 +127,8 @@ def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
     ids = place(ids, array_module(weight.data))
 
     def backward(dy: Array) -> Array:
+        if takes(dy):
+            return on_gpu.embedding_gradient(ids, dy, V)
         xp = array_module(dy)
         dW = xp.zeros((V, E), dy.dtype)
         # An id may occur more than once: sum its rows. `add.at` is fastest on single elements.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import platform
 import statistics
 import sys
@@ -29,6 +30,7 @@ from . import nn, optim, random
 from .backend import BACKENDS, BackendError, array_module, current_module, to_host, use
 from .cells import CELLS
 from .creation import tensor
+from .gpu import kernels
 from .gradcheck import GradcheckError, gradcheck
 from .tensor import Tensor
 
@@ -70,10 +72,10 @@ def loss_gradients() -> str:
     return "as finite differences"
 
 
-def losses(kind: str, steps: int) -> list[float]:
+def losses(kind: str, steps: int, dropout: float = 0.0) -> list[float]:
     """The losses of a training run; the initial weights are the same on both backends."""
     random.manual_seed(1)
-    model = Model(kind, *SIZES["small"][:2])
+    model = Model(kind, *SIZES["small"][:2], dropout)
     step = training_step(model, *SIZES["small"])
     return [float(step().data) for _ in range(steps)]
 
@@ -103,6 +105,15 @@ def agreement(kind: str, steps: int) -> str:
     if not apart <= TOLERANCE:
         raise AssertionError(f"the losses of {steps} steps differ by up to {apart:.2g}")
     return f"losses of {steps} steps within {apart:.1e} of NumPy's"
+
+
+def products_apart(kind: str, steps: int) -> str:
+    """The checks of gradients and training, with the kernels for large layers."""
+    usual, kernels.PRODUCT_INSIDE = kernels.PRODUCT_INSIDE, 0
+    try:
+        return f"gradients {gradients(kind)}; {agreement(kind, steps)}"
+    finally:
+        kernels.PRODUCT_INSIDE = usual
 
 
 def masks() -> str:
@@ -172,17 +183,14 @@ def speed(kind: str, size: str, repeats: int) -> str:
 def time_of_pytorch(
     kind: str, classes: int, units: int, B: int, T: int, gpu: bool, repeats: int
 ) -> str:
-    """The time of the same step in PyTorch.
-
-    On a GPU, its recurrent layers use cuDNN, which may compute in TF32. CuPy computes in full
-    float32, unless CUPY_TF32=1.
-    """
+    """The time of the same step in PyTorch, whose recurrent layers use cuDNN on a GPU."""
     try:
         torch = importlib.import_module("torch")
     except ImportError:
         return "is not installed"
     if gpu and not torch.cuda.is_available():
         return "finds no GPU"
+    precision = f", both with{'' if same_precision(torch) else 'out'} TF32" if gpu else ""
     device = torch.device("cuda" if gpu else "cpu")
     layers = {
         "LSTM": torch.nn.LSTM,
@@ -212,7 +220,18 @@ def time_of_pytorch(
                 p.add_(p.grad, alpha=-1.0)
 
     wait = torch.cuda.synchronize if gpu else lambda: None
-    return f"{torch.__version__} {milliseconds(step, wait, repeats):.2f} ms"
+    return f"{torch.__version__} {milliseconds(step, wait, repeats):.2f} ms{precision}"
+
+
+def same_precision(torch: Any) -> bool:
+    """Make PyTorch use TF32 if and only if CuPy does; returns whether they do.
+
+    TF32 rounds the operands of float32 products to 10 bits of mantissa. CuPy uses it if CUPY_TF32=1
+    in the environment; by default, PyTorch uses it in cuDNN's layers, but not in other products.
+    """
+    tf32 = int(os.environ.get("CUPY_TF32", "0")) > 0
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    return tf32
 
 
 def machine(name: str) -> Iterator[str]:
@@ -251,6 +270,8 @@ def run(backend: str, quick: bool) -> int:
     checks += [(f"gradients, {k}", partial(gradients, k)) for k in CELLS]
     checks += [("gradients, loss", loss_gradients)]
     checks += [(f"training, {k}", partial(agreement, k, steps)) for k in CELLS]
+    if backend == "cupy":  # layers of these sizes compute their products inside the kernels
+        checks += [(f"large layers, {k}", partial(products_apart, k, steps)) for k in CELLS]
     checks += [("dropout", masks), ("synchronization", partial(synchronization, size))]
     checks += [(f"speed, {k}", partial(speed, k, size, repeats)) for k in CELLS]
 

@@ -1,14 +1,20 @@
-"""`bptt.through_time` on a GPU: one matrix product and one kernel per step and direction."""
+"""`bptt.through_time` on a GPU: one matrix product and one kernel per step and direction.
+
+In a small layer, the kernel computes the product too.
+
+A sequence is a row here, as in the arguments: gates are (B, G, H) at each step, a state is (B, H).
+So the arrays of all steps are used as they are, without transposing copies. A kernel gets the
+arrays of all steps and the number of its step, because a slice takes the host about a microsecond.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..backend import Array, array_module
-from ..bptt import allocate_states, gradients, project_inputs
 from ..cells import GRU, Cell
-from ..layout import transposed
 from ..tensor import Tensor, record_joint
+from . import kernels
 from .kernels import CELLS, kernel
 
 
@@ -22,57 +28,59 @@ def through_time(
     b_hh: Tensor,
 ) -> tuple[Tensor, ...]:
     """One recurrent layer; shapes and results are those of `bptt.through_time`."""
-    T, B, _ = x.shape
+    T, B, I = x.shape
     G, H = cell.num_gates, W_hh.shape[1]
-    xp, dtype = array_module(x.data), x.dtype
-    step = kernel(xp, f"{CELLS[cell]}_step")
+    xp, dtype, W = array_module(x.data), x.dtype, W_hh.data
+    inside = H <= kernels.PRODUCT_INSIDE  # the kernels compute the product with W
+    suffix = "_with_product" if inside else ""
+    step, rows = kernel(xp, f"{CELLS[cell]}_step{suffix}"), x.data.reshape(T * B, I)
 
-    gates = project_inputs(x.data, W_ih.data, b_ih.data)  # the kernel adds b_hh
-    saved = xp.empty((T, cell.num_saved, H, B), dtype)
-    states = [allocate_states(s.data, T) for s in state]
-    h, W, b = states[0], W_hh.data, b_hh.data
-    zh = xp.empty((G * H, B), dtype)
+    gates = rows @ W_ih.data.T  # (T·B, G·H); the kernel adds the biases
+    states = [_all_steps(s.data, T) for s in state]
+    saved = [xp.empty((T, B, H), dtype) for _ in range(cell.num_saved)]
+    h, weighted = states[0], W.T.copy() if inside else xp.empty((B, G * H), dtype)
     for t in range(T):
-        xp.matmul(W, h[t], out=zh)
-        step(zh, b, B, *_previous(cell, states, t), gates[t], *_written(states, saved, t))
+        if not inside:
+            xp.matmul(h[t], W.T, out=weighted)
+        step(weighted, b_ih.data, b_hh.data, H, t, gates, *states, *saved, size=B * H)
 
     def backward(doutput: Array, *dlast: Array) -> list[Array | None]:
-        step_backward = kernel(xp, f"{CELLS[cell]}_step_backward")
-        dzx = xp.empty((T, G * H, B), dtype)
-        dzh = dzx if cell.sums_projections else xp.empty_like(dzx)
-        dout = transposed(doutput)
-        back, *carried = (transposed(d) for d in dlast)
+        step_backward = kernel(xp, f"{CELLS[cell]}_step_backward{suffix}")
+        dout, (back, *carried) = xp.ascontiguousarray(doutput), dlast
         if cell is GRU:  # its h_prev also affects h directly, through z h_prev
-            carried = [xp.zeros((H, B), dtype)]
+            carried = [xp.zeros((B, H), dtype)]
+        to_carry = [xp.empty((B, H), dtype) for _ in carried]
+        dzx = xp.empty((T, B, G * H), dtype)
+        dzh = dzx if cell.sums_projections else xp.empty_like(dzx)
+        dz, through_weights = (dzx,) if dzh is dzx else (dzx, dzh), xp.empty((B, H), dtype)
         for t in reversed(range(T)):
-            written = (*carried, dzx[t]) if dzh is dzx else (*carried, dzx[t], dzh[t])
-            step_backward(dout[t], back, *_needed(cell, gates, states, saved, t), *written)
-            xp.matmul(W.T, dzh[t], out=back)
+            step_backward(dout, back, *carried, W, gates, *states, *saved, H, t, *to_carry, *dz)
+            carried = to_carry
+            # A first state without a gradient, as in truncated BPTT, needs no product.
+            if state[0].requires_grad if t == 0 else not inside:
+                back = xp.matmul(dzh[t], W, out=through_weights)
         dstate = [back + carried[0]] if cell is GRU else [back, *carried]
-        return gradients(cell, x, state, W_ih, h[:-1], dstate, dzx, dzh)
+        dzx, dzh = dzx.reshape(T * B, G * H), dzh.reshape(T * B, G * H)
+        db_ih = dzx.sum(axis=0)
+        return [
+            (dzx @ W_ih.data).reshape(T, B, I) if x.requires_grad else None,
+            *(d if s.requires_grad else None for d, s in zip(dstate, state, strict=True)),
+            dzx.T @ rows,
+            dzh.T @ h[:-1].reshape(T * B, H),
+            db_ih,
+            db_ih.copy() if cell.sums_projections else dzh.sum(axis=0),
+        ]
 
     return record_joint(
-        [transposed(h[1:]), *(transposed(s[-1]) for s in states)],
+        [h[1:], *(s[-1] for s in states)],
         [x, *state, W_ih, W_hh, b_ih, b_hh],
         backward,
         saved=[x, W_ih, W_hh],
     )
 
 
-def _previous(cell: type[Cell], states: list[Array], t: int) -> list[Array]:
-    """The part of the previous state that the kernel of step t reads, besides W_hh h_prev."""
-    return [states[-1][t]] if cell.num_saved else []
-
-
-def _written(states: list[Array], saved: Array, t: int) -> list[Array]:
-    """The arrays that the kernel of step t writes, besides the gates: new state, saved values."""
-    return [*(s[t + 1] for s in states), *saved[t]]
-
-
-def _needed(
-    cell: type[Cell], gates: Array, states: list[Array], saved: Array, t: int
-) -> list[Array]:
-    """The arrays of step t that the kernel of its derivative reads."""
-    if not cell.num_saved:
-        return [states[0][t + 1]]
-    return [gates[t], states[-1][t], *saved[t]]
+def _all_steps(first: Array, T: int) -> Array:
+    """An array (T + 1, B, H) for the states of all steps; `first`, (B, H), is the first."""
+    states = array_module(first).empty((T + 1, *first.shape), first.dtype)
+    states[0] = first
+    return states

@@ -31,6 +31,17 @@ def keep_mask(xp: Any, shape: tuple[int, ...], start: np.uint64, threshold: np.u
     return kernel(xp, "keep_mask")(start, threshold, mask)
 
 
+def embedding_gradient(ids: Array, dy: Array, V: int) -> Array:
+    """The gradient of the weight of `functional.embedding`, (V, E): rows of dy summed by id.
+
+    The additions are atomic: their order, and so the last bits, may change from run to run.
+    """
+    xp = array_module(dy)
+    dW = xp.zeros((V, dy.shape[-1]), dy.dtype)
+    xp.add.at(dW, ids, dy)
+    return dW
+
+
 def linear_cross_entropy(
     input: Tensor, weight: Tensor, bias: Tensor | None, targets: Array
 ) -> Tensor:
@@ -46,13 +57,13 @@ def linear_cross_entropy(
     if bias is not None:
         z += bias.data
     top = z.max(axis=1)
-    e = kernel(xp, "exp_shifted")(z, top[:, None])  # softmax(z) = e / total
+    e = kernel(xp, "exp_shifted")(z, top, V)  # softmax(z) = e / total
     total = e.sum(axis=1)
     losses = kernel(xp, "row_losses")(z, top, total, targets, V)
     del z
 
     def backward(dy: Array) -> list[Array]:
-        dz = kernel(xp, "d_logits")(e, total[:, None], targets[:, None], dy, V, N)
+        dz = kernel(xp, "d_logits")(e, total, targets, dy, V, N)
         dx, dW = dz @ W, dz.T @ x
         return [dx, dW] if bias is None else [dx, dW, dz.sum(axis=0)]
 

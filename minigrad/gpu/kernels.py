@@ -15,6 +15,9 @@ from .. import cells
 from ..backend import Array, array_module
 
 ENABLED = True  # False: also on a GPU, run the NumPy code, operation by operation
+# Up to this many units, the kernel of a step computes its matrix product too: one launch less, but
+# slower arithmetic. An estimate; `benchmarks/gpu.py` measures both.
+PRODUCT_INSIDE = 256
 
 
 class Text(NamedTuple):
@@ -28,6 +31,11 @@ class Text(NamedTuple):
 FUNCTIONS = """
 template <typename T> __device__ T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 
+// i / n. A GPU divides 32-bit integers several times faster than 64-bit ones.
+__device__ ptrdiff_t quotient(ptrdiff_t i, int n) {
+    return i <= 0x7FFFFFFF ? ptrdiff_t(int(i) / n) : i / n;
+}
+
 // Output k of SplitMix64 (Steele et al. 2014) with seed `start`; in NumPy: `masks.keep_bits`.
 __device__ bool kept(unsigned long long start, unsigned long long k, unsigned int threshold) {
     unsigned long long z = start + (k + 1) * 0x9E3779B97F4A7C15ULL;
@@ -37,91 +45,146 @@ __device__ bool kept(unsigned long long start, unsigned long long k, unsigned in
 }
 """
 
-# An element is one unit of one sequence; states are (H, B). zx and zh (G, H, B) have one block of
-# n = H·B elements per gate, the bias b (G, H) one of H = n / B. `gates` overwrites zx.
-PRE = "int n = _ind.size(); auto pre = [&](int k) { return gates[i + k * n] + zh[i + k * n]; };"
-BIAS = "auto bias = [&](int k) { return b[i / B + k * (n / B)]; };"
 
-KERNELS: dict[str, Text] = {
+class CellText(NamedTuple):
+    """The code of a step and of its derivative, for unit j of sequence b."""
+
+    num_gates: int
+    states: str  # and saved values: (T, B, H), states with the one before the first step
+    step: str  # from zx(k) and zh(k), for each gate k
+    carried: str  # the gradient of a state that does not go through zh
+    dz: str
+    step_backward: str  # from dh, and later_carried of the step after this
+
+
+# In an array (T, B, H), `now` is the element of step t and `next` that of step t + 1. Gates and dz
+# are (T, B, G, H), and at(k) is the element of gate k in step t.
+STEPS = {
     # ---------------------------------------------------------------- cells.TanhRNN
-    "tanh_step": Text(
-        "raw T zh, raw T b, int32 B",
-        "raw T gates, T h",
-        f"{PRE} {BIAS} h = tanh(pre(0) + bias(0));",
-    ),
-    "tanh_step_backward": Text(
-        "T dout, T back, T h",
+    "tanh": CellText(
+        1,
+        "raw T h",
+        "h[next] = tanh(zx(0) + zh(0));",
+        "",
         "raw T dz",
-        "dz[i] = (dout + back) * (1 - h * h);",
+        "dz[at(0)] = dh * (1 - h[next] * h[next]);",
     ),
     # ---------------------------------------------------------------- cells.ReLURNN
-    "relu_step": Text(
-        "raw T zh, raw T b, int32 B",
-        "raw T gates, T h",
+    "relu": CellText(
+        1,
+        "raw T h",
         # NaN stays NaN, as in NumPy's maximum.
-        f"{PRE} {BIAS} T z = pre(0) + bias(0); h = z <= 0 ? T(0) : z;",
-    ),
-    "relu_step_backward": Text(
-        "T dout, T back, T h",
+        "T z = zx(0) + zh(0); h[next] = z <= 0 ? T(0) : z;",
+        "",
         "raw T dz",
-        "dz[i] = (dout + back) * T(h > 0);",
+        "dz[at(0)] = dh * T(h[next] > 0);",
     ),
     # ---------------------------------------------------------------- cells.LSTM
-    "lstm_step": Text(
-        "raw T zh, raw T b, int32 B, T c_prev",
-        "raw T gates, T h, T c, T tanh_c",
-        f"""{PRE} {BIAS}
-        T in     = sigmoid(pre(0) + bias(0));
-        T forget = sigmoid(pre(1) + bias(1));
-        T g      = tanh(pre(2) + bias(2));
-        T out    = sigmoid(pre(3) + bias(3));
-        c = forget * c_prev + in * g;
-        tanh_c = tanh(c);
-        h = out * tanh_c;
-        gates[i] = in; gates[i + n] = forget; gates[i + 2 * n] = g; gates[i + 3 * n] = out;
+    "lstm": CellText(
+        4,
+        "raw T h, raw T c, raw T tanh_c",
+        """
+        T in     = sigmoid(zx(0) + zh(0));
+        T forget = sigmoid(zx(1) + zh(1));
+        T g      = tanh(zx(2) + zh(2));
+        T out    = sigmoid(zx(3) + zh(3));
+        T cell   = forget * c[now] + in * g;
+        c[next] = cell;
+        tanh_c[now] = tanh(cell);
+        h[next] = out * tanh_c[now];
+        gates[at(0)] = in; gates[at(1)] = forget; gates[at(2)] = g; gates[at(3)] = out;
         """,
-    ),
-    "lstm_step_backward": Text(
-        "T dout, T back, raw T gates, T c_prev, T tanh_c",
-        "T dc, raw T dz",
-        """int n = _ind.size();
-        T in = gates[i], forget = gates[i + n], g = gates[i + 2 * n], out = gates[i + 3 * n];
-        T dh = dout + back;
-        dc += dh * out * (1 - tanh_c * tanh_c);
-        dz[i]         = dc * g * in * (1 - in);
-        dz[i + n]     = dc * c_prev * forget * (1 - forget);
-        dz[i + 2 * n] = dc * in * (1 - g * g);
-        dz[i + 3 * n] = dh * tanh_c * out * (1 - out);
-        dc *= forget;
+        "dc",
+        "raw T dz",
+        """
+        T in = gates[at(0)], forget = gates[at(1)], g = gates[at(2)], out = gates[at(3)];
+        T d = later_dc + dh * out * (1 - tanh_c[now] * tanh_c[now]);
+        dz[at(0)] = d * g * in * (1 - in);
+        dz[at(1)] = d * c[now] * forget * (1 - forget);
+        dz[at(2)] = d * in * (1 - g * g);
+        dz[at(3)] = dh * tanh_c[now] * out * (1 - out);
+        dc = d * forget;
         """,
     ),
     # ---------------------------------------------------------------- cells.GRU
-    "gru_step": Text(
-        "raw T zh, raw T b, int32 B, T h_prev",
-        "raw T gates, T h, T nh",
-        f"""{PRE} {BIAS}
-        T r = sigmoid(pre(0) + bias(0));
-        T z = sigmoid(pre(1) + bias(1));
-        nh = zh[i + 2 * n] + bias(2);
-        T m = tanh(gates[i + 2 * n] + r * nh);
-        h = m + z * (h_prev - m);
-        gates[i] = r; gates[i + n] = z; gates[i + 2 * n] = m;
+    "gru": CellText(
+        3,
+        "raw T h, raw T zh_n",
+        """
+        T r = sigmoid(zx(0) + zh(0));
+        T z = sigmoid(zx(1) + zh(1));
+        zh_n[now] = zh(2);
+        T m = tanh(zx(2) + r * zh_n[now]);
+        h[next] = m + z * (h[now] - m);
+        gates[at(0)] = r; gates[at(1)] = z; gates[at(2)] = m;
         """,
-    ),
-    "gru_step_backward": Text(
-        "T dout, T back, raw T gates, T h_prev, T nh",
-        "T carried, raw T dzx, raw T dzh",
-        """int n = _ind.size();
-        T r = gates[i], z = gates[i + n], m = gates[i + 2 * n];
-        T dh = dout + back + carried;
+        "direct",
+        "raw T dzx, raw T dz",
+        """
+        T r = gates[at(0)], z = gates[at(1)], m = gates[at(2)];
+        dh += later_direct;
         T dm = dh * (1 - z) * (1 - m * m);
-        dzx[i]         = dzh[i]     = dm * nh * r * (1 - r);
-        dzx[i + n]     = dzh[i + n] = dh * (h_prev - m) * z * (1 - z);
-        dzx[i + 2 * n] = dm;
-        dzh[i + 2 * n] = dm * r;
-        carried = dh * z;
+        dzx[at(0)] = dz[at(0)] = dm * zh_n[now] * r * (1 - r);
+        dzx[at(1)] = dz[at(1)] = dh * (h[now] - m) * z * (1 - z);
+        dzx[at(2)] = dm;
+        dz[at(2)] = dm * r;
+        direct = dh * z;
         """,
     ),
+}
+
+
+def _indices(num_gates: int) -> str:
+    return f"""
+        ptrdiff_t n = _ind.size(), b = quotient(i, H), j = i - b * H, now = t * n + i;
+        ptrdiff_t next = now + n, G = {num_gates};
+        auto unit = [&](int k) {{ return (b * G + k) * H + j; }};
+        auto at = [&](int k) {{ return t * n * G + unit(k); }};"""
+
+
+def step(cell: CellText, with_product: bool) -> Text:
+    """The kernel of one step. `gates` overwrites W_ih x.
+
+    `weighted` is W_hh h (B, G, H), or `with_product` the matrix W_hh.T, (H, G·H): then the kernel
+    computes the product too, and neighbouring threads read neighbouring weights.
+    """
+    zh = "return weighted[unit(k)] + b_hh[k * H + j];"
+    if with_product:
+        zh = """T sum = b_hh[k * H + j];
+            for (int m = 0; m < H; ++m) sum += h[now - j + m] * weighted[(m * G + k) * H + j];
+            return sum;"""
+    return Text(
+        "raw T weighted, raw T b_ih, raw T b_hh, int32 H, int32 t",
+        f"raw T gates, {cell.states}",
+        f"""{_indices(cell.num_gates)}
+        auto zx = [&](int k) {{ return gates[at(k)] + b_ih[k * H + j]; }};
+        auto zh = [&](int k) {{ {zh} }};
+        {cell.step}""",
+    )
+
+
+def step_backward(cell: CellText, with_product: bool) -> Text:
+    """The kernel of the derivative of one step.
+
+    `back` (B, H) is the gradient of h that comes from the next step. `with_product`, it is that of
+    the last step only, and the kernel computes the others: dz[t + 1] W_hh.
+    """
+    later = f"T later_{cell.carried}, " if cell.carried else ""
+    back = "dh += back;"
+    if with_product:
+        back = """if (next * G >= dz.size()) dh += back;
+        else for (int m = 0; m < G * H; ++m) dh += dz[(next - j) * G + m] * W[m * H + j];"""
+    return Text(
+        f"raw T dout, T back, {later}raw T W, raw T gates, {cell.states}, int32 H, int32 t",
+        (f"T {cell.carried}, " if cell.carried else "") + cell.dz,
+        f"""{_indices(cell.num_gates)}
+        T dh = dout[now];
+        {back}
+        {cell.step_backward}""",
+    )
+
+
+KERNELS: dict[str, Text] = {
     # ---------------------------------------------------------------- functional.dropout
     "keep_mask": Text(
         "uint64 start, uint32 threshold",
@@ -134,16 +197,18 @@ KERNELS: dict[str, Text] = {
         "y = kept(start, i, threshold) ? x * T(scale) : T(0);",
     ),
     # ---------------------------------------------------------------- loss.linear_cross_entropy
-    "exp_shifted": Text("T z, T top", "T e", "e = exp(z - top);"),
+    "exp_shifted": Text("T z, raw T top, int32 V", "T e", "e = exp(z - top[quotient(i, V)]);"),
     "row_losses": Text(
-        "raw T z, T top, T total, int64 target, int64 V",
+        "raw T z, T top, T total, int64 target, int32 V",
         "T loss",
         "loss = log(total) + top - z[i * V + target];",
     ),
     "d_logits": Text(
-        "T e, T total, int64 target, T dy, int64 V, int64 N",
+        "T e, raw T total, raw int64 target, raw T dy, int32 V, int32 N",
         "T dz",
-        "dz = (e / total - T(i % V == target)) * dy / N;",
+        """ptrdiff_t row = quotient(i, V), column = i - row * V;
+        dz = (e / total[row] - T(column == target[row])) * dy[0] / N;
+        """,
     ),
 }
 
@@ -158,24 +223,27 @@ def names(declaration: str, count: int) -> str:
     return ", ".join(declaration.format(k=k) for k in range(count))
 
 
-def clip_scale(count: int) -> Text:
-    """optim.clip_grad_norm_: total norm and scale, from the squared norm of each gradient."""
+def square_sums(count: int) -> Text:
+    """optim.clip_grad_norm_: each thread sums the squares of every size-th element."""
     return Text(
-        names("T square{k}", count) + ", float64 max_norm",
-        "T norm, T scale",
-        f"""norm = sqrt({" + ".join(f"square{k}" for k in range(count))});
-        T s = T(max_norm) / (norm + T(1e-6));
-        scale = s < 1 && isfinite(norm) ? s : T(1);
-        """,
+        names("raw T g{k}", count),
+        "T sum",
+        "sum = 0; "
+        + many(
+            "for (ptrdiff_t j = i; j < g{k}.size(); j += _ind.size()) sum += g{k}[j] * g{k}[j];",
+            count,
+        ),
     )
 
 
-def scale_all(count: int) -> Text:
-    """optim.clip_grad_norm_: multiply every gradient by one scale."""
+def clip(count: int) -> Text:
+    """optim.clip_grad_norm_: scale every gradient if their norm is too large, but finite."""
     return Text(
-        "raw T scale",
+        "raw T norm, float64 max_norm",
         names("raw T g{k}", count),
-        many("if (i < g{k}.size()) g{k}[i] *= scale[0];", count),
+        "T scale = T(max_norm) / (norm[0] + T(1e-6)); if (scale < 1 && isfinite(norm[0])) { "
+        + many("if (i < g{k}.size()) g{k}[i] *= scale;", count)
+        + " }",
     )
 
 
@@ -191,7 +259,12 @@ def sgd(count: int) -> Text:
 # The cells that have kernels, with the prefix of their kernels' names.
 CELLS = {cells.TanhRNN: "tanh", cells.ReLURNN: "relu", cells.LSTM: "lstm", cells.GRU: "gru"}
 
-FAMILIES = {"clip_scale": clip_scale, "scale_all": scale_all, "sgd": sgd}
+for _name, _cell in STEPS.items():
+    for _suffix, _inside in (("", False), ("_with_product", True)):
+        KERNELS[f"{_name}_step{_suffix}"] = step(_cell, _inside)
+        KERNELS[f"{_name}_step_backward{_suffix}"] = step_backward(_cell, _inside)
+
+FAMILIES = {"square_sums": square_sums, "clip": clip, "sgd": sgd}
 
 
 def takes(*arrays: Array, cell: type[cells.Cell] | None = None) -> bool:

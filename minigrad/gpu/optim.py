@@ -10,16 +10,22 @@ from .kernels import kernel
 
 # The arguments of a kernel may fill 4 KB; an array with its shape takes about 50 bytes.
 GROUP = 16
+# Threads that sum squares: enough to use the memory's bandwidth, few enough for one short sum of
+# their results. It is a constant, so that the order of the sum is the same on every GPU.
+THREADS = 1 << 16
 
 
 def clip_grad_norm_(grads: list[Array], max_norm: float) -> Array:
     """`optim.clip_grad_norm_`; the device decides whether to clip, so the host need not wait."""
-    xp = array_module(grads[0])
-    squares = [xp.vdot(g, g) for g in grads]
-    norm, scale = kernel(xp, "clip_scale", len(grads))(*squares, float(max_norm))
-    for group in _groups(grads):
-        run = kernel(xp, "scale_all", len(group))
-        run(scale, *group, size=max(g.size for g in group))
+    xp, groups = array_module(grads[0]), list(_groups(grads))
+    threads = min(THREADS, max(g.size for g in grads))
+    sums = xp.empty((len(groups), threads), grads[0].dtype)
+    for group, row in zip(groups, sums, strict=True):
+        kernel(xp, "square_sums", len(group))(*group, row)
+    norm = xp.sqrt(sums.sum())
+    for group in groups:
+        run = kernel(xp, "clip", len(group))
+        run(norm, float(max_norm), *group, size=max(g.size for g in group))
     return norm
 
 

@@ -26,7 +26,7 @@ def argument(p: Any, dtype: Any, given: bool, strided: bool) -> Any:
     """An array argument of the kernel (broadcast ones not contiguous), or a number."""
     from cupy._core import _kernel, _scalar
 
-    numbers = {"B", "V", "N", "start", "threshold", "scale", "max_norm", "lr"}
+    numbers = {"H", "t", "V", "N", "start", "threshold", "scale", "max_norm", "lr"}
     if given and p.name in numbers and p.dtype is not None:
         return _kernel._ArgInfo(SCALAR, _scalar.CScalar, np.dtype(p.dtype).type, 0, True, True)
     kind = np.dtype(p.dtype or dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,6 +38,12 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return lambda on: monkeypatch.setattr(kernels, "ENABLED", not on)
 
 
+@pytest.fixture(params=["product inside", "product apart"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small layers compute their products inside the kernels, large ones apart."""
+    monkeypatch.setattr(kernels, "PRODUCT_INSIDE", 9**9 if "inside" in request.param else 0)
+
+
 def leaf(array: np.ndarray, dtype: Any = np.float64) -> Tensor:
     return mg.tensor(array.astype(dtype), requires_grad=True)
 
@@ -65,6 +72,7 @@ def values_and_gradients(one_layer: Any, cell: Any, inputs: list[Tensor]) -> lis
 SIZES = [(1, 1, 1, 1), (5, 3, 2, 4), (4, 1, 3, 5), (3, 4, 2, 1)]
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 @each_dtype
 @pytest.mark.parametrize("sizes", SIZES)
@@ -81,6 +89,7 @@ def test_a_fused_cell_is_the_plain_one(cell: Any, dtype: Any, sizes: Any, plain:
         assert_allclose(a, c, rtol=0, atol=tolerance)
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
     inputs = layer_inputs(cell, 3, 2, 2, 3)
@@ -90,6 +99,7 @@ def test_a_fused_cells_gradient_is_the_finite_difference(cell: Any) -> None:
     assert gradcheck(lambda *xs: run(through_time_on_gpu, cell, list(xs)), inputs)
 
 
+@pytest.mark.usefixtures("each_way")
 @each_cell
 def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
     inputs = layer_inputs(cell, 3, 2, 2, 3)
@@ -104,6 +114,25 @@ def test_a_state_that_is_constant_gets_no_gradient(cell: Any) -> None:
     assert all(x.grad is None for x in inputs[:-4])
 
 
+@pytest.mark.usefixtures("each_way")
+@each_cell
+def test_gradients_that_are_not_contiguous(cell: Any, plain: Any) -> None:
+    """With batch_first, the gradient of the output is a transposed view; a sum's is broadcast."""
+    layer = nn.Recurrent(cell, 2, 3, 2, batch_first=True)
+    x, found = leaf(np.random.default_rng(0).standard_normal((4, 5, 2)), np.float32), []
+    for on in (False, True):
+        plain(on)
+        output, state = layer(x)
+        last = state if isinstance(state, tuple) else (state,)
+        (output * output).sum().backward(retain_graph=True)
+        sum(s.transpose(0, 1).sum() for s in last).backward()
+        found.append([host(a.grad) for a in (x, *layer.parameters())])
+        x.zero_grad(), layer.zero_grad()
+    for a, b in zip(*found, strict=True):
+        assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("each_way")
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 @each_cell
 def test_saturated_gates_do_not_overflow(cell: Any, value: float) -> None:
@@ -184,7 +213,35 @@ def test_dropout_has_the_gradient_of_finite_differences() -> None:
     assert gradcheck(seeded, [leaf(np.random.default_rng(0).standard_normal((4, 3)))])
 
 
+# -------------------------------------------------------------------- embedding
+
+
+@each_dtype
+def test_the_gradient_of_an_embedding_sums_repeated_words(dtype: Any, plain: Any) -> None:
+    ids, found = np.array([[0, 4, 0], [2, 0, 4]]), []
+    dy = np.random.default_rng(0).standard_normal((2, 3, 2)).astype(dtype)
+    for on in (False, True):
+        plain(on)
+        weight = leaf(np.ones((5, 2)), dtype)
+        with fake_cupy.counted() as counts:
+            F.embedding(ids, weight).backward(here(dy))
+        found.append((host(weight.grad), counts.launches))
+    (mine, launches), (expected, before) = found
+    assert_allclose(mine, expected, rtol=1e-6)
+    assert launches == before - 3
+
+
 # -------------------------------------------------------------------- loss
+
+
+def test_division_is_exact_beyond_32_bits() -> None:
+    """The index of an element of the logits can exceed 2^31."""
+    i = np.array([0, 32, 33, 2**31 - 1, 2**31, 2**31 + 33_277, 2**32, 2**40 + 5])
+    run = fake_cupy.module.ElementwiseKernel(
+        "int64 k, int32 n", "int64 q", "q = quotient(k, n);", "q", preamble=kernels.FUNCTIONS
+    )
+    for n in (1, 33, 33_278, 2**31 - 1):
+        assert_array_equal(run(here(i), n), i // n)
 
 
 def decoder(dtype: Any, N: int = 7, H: int = 3, V: int = 5, bias: bool = True) -> list[Any]:
@@ -249,6 +306,37 @@ def test_clipping_and_update_are_the_plain_ones(
         found.append([host(norm), *(host(a) for p in params for a in (p.data, p.grad))])
     for a, b in zip(*found, strict=True):
         assert_allclose(a, b, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+def test_a_thousand_gradients_fit_into_the_arguments_of_kernels() -> None:
+    params = [leaf(np.ones((2, 1, 1))) for _ in range(1000)]
+    for p in params:
+        p.grad = here(np.ones((2, 1, 1)))
+    assert host(optim.clip_grad_norm_(params, 1.0)) == pytest.approx(np.sqrt(2000))
+    optim.SGD(params, 0.5).step()
+    for p in params:
+        assert_allclose(p.data, 1 - 0.5 / np.sqrt(2000), rtol=1e-6)
+
+
+def test_the_fake_refuses_arguments_that_cuda_refuses() -> None:
+    with pytest.raises(ValueError, match="4096"):
+        kernels.kernel(fake_cupy.module, "clip", 300)(
+            here(np.ones(1)), 1.0, *(here(np.ones(2)) for _ in range(300)), size=2
+        )
+
+
+def test_a_norm_needs_little_memory_and_few_launches() -> None:
+    x = leaf(np.zeros(1))
+    x.grad = here(np.ones((1000, 1000)))
+    optim.clip_grad_norm_([x], 1e6)
+    tracemalloc.start()
+    with fake_cupy.counted() as counts:
+        norm = optim.clip_grad_norm_([x], 1e6)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert host(norm) == 1000
+    assert peak < 0.1 * x.grad.nbytes
+    assert counts.launches == 5  # the last sum, of all elements, is two
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])

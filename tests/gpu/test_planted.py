@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from static import findings
 
+import minigrad as mg
+from minigrad import cells, selftest
 from minigrad.gpu import kernels
 
 # name: (code, the guards that catch it). x (3, 4), v (4,), ids (2,) and z (4, 6) are the
@@ -143,22 +145,20 @@ def test_a_wrong_text_is_caught(name: str) -> None:
 
 
 @pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
-@pytest.mark.parametrize("name", [n for n in kernels.KERNELS if n.endswith("_step_backward")])
+@pytest.mark.parametrize("inside", [0, 256])
+@pytest.mark.parametrize("cell", kernels.CELLS, ids=lambda cell: cell.__name__)
 def test_a_wrong_sign_in_a_kernel_is_found_by_finite_differences(
-    name: str, device: Any, monkeypatch: pytest.MonkeyPatch
+    cell: Any, inside: int, device: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import minigrad as mg
-    from minigrad import selftest
-
     mg.use("cupy")
+    monkeypatch.setattr(kernels, "PRODUCT_INSIDE", inside)
+    name = f"{kernels.CELLS[cell]}_step_backward{'_with_product' if inside else ''}"
     text = kernels.KERNELS[name]
-    wrong = text._replace(operation=text.operation.replace("dout + back", "dout - back"))
+    wrong = text._replace(operation=text.operation.replace("dh += ", "dh -= "))
     assert wrong != text
     monkeypatch.setitem(kernels.KERNELS, name, wrong)
     kernels.kernel.cache_clear()
-    kind = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "lstm": "LSTM", "gru": "GRU"}[
-        name[:4].strip("_")
-    ]
+    kind = next(kind for kind, known in cells.CELLS.items() if known is cell)
     with pytest.raises(mg.GradcheckError):
         selftest.gradients(kind)
     kernels.kernel.cache_clear()

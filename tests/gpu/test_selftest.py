@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import fake_cupy
@@ -29,7 +30,8 @@ def test_all_but_the_speed_is_well_on_the_device(
 ) -> None:
     monkeypatch.setattr(selftest, "speed", lambda *_: "not measured on a fake")
     assert selftest.main(["--backend", "cupy", "--quick"]) == 0
-    assert f"{ALL} of {ALL} ok" in capsys.readouterr().out
+    every = ALL + len(cells.CELLS)  # also with the kernels for large layers
+    assert f"{every} of {every} ok" in capsys.readouterr().out
     assert backend.current_backend() == "numpy"
 
 
@@ -47,18 +49,27 @@ def test_a_wrong_derivative_is_found(
 
 
 @pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("gru_step_with_product", "training, GRU        "), ("gru_step", "large layers, GRU    ")],
+)
 def test_a_wrong_kernel_is_found(
-    device: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    check: str,
+    device: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(selftest, "speed", lambda *_: "")
-    text = kernels.KERNELS["gru_step"]
-    wrong = text._replace(operation=text.operation.replace("h_prev - m", "h_prev + m"))
-    monkeypatch.setitem(kernels.KERNELS, "gru_step", wrong)
+    text = kernels.KERNELS[name]
+    wrong = text._replace(operation=text.operation.replace("h[now] - m", "h[now] + m"))
+    assert wrong != text
+    monkeypatch.setitem(kernels.KERNELS, name, wrong)
     kernels.kernel.cache_clear()
     assert selftest.main(["--backend", "cupy", "--quick"]) == 1
     kernels.kernel.cache_clear()
     out = capsys.readouterr().out
-    assert "training, GRU        FAILED" in out
+    assert f"{check}FAILED" in out
     assert "training, LSTM       ok" in out
 
 
@@ -71,3 +82,16 @@ def test_a_backend_that_cannot_be_used_is_told_in_one_line(
     monkeypatch.setattr(backend, "_load_cupy", missing)
     assert selftest.main(["--backend", "cupy"]) == 2
     assert capsys.readouterr().err == "error: backend 'cupy': no GPU\n"
+
+
+@pytest.mark.parametrize(("set_to", "expected"), [(None, False), ("0", False), ("1", True)])
+def test_pytorch_is_timed_with_the_precision_of_cupy(
+    set_to: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUPY_TF32", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("CUPY_TF32", set_to)
+    cudnn, matmul = SimpleNamespace(allow_tf32=True), SimpleNamespace(allow_tf32=False)
+    backends = SimpleNamespace(cudnn=cudnn, cuda=SimpleNamespace(matmul=matmul))
+    assert selftest.same_precision(SimpleNamespace(backends=backends)) is expected
+    assert cudnn.allow_tf32 is matmul.allow_tf32 is expected

@@ -78,6 +78,28 @@ def test_a_missing_cublas_is_named(cupy_with: Callable[..., None]) -> None:
         mg.use("cupy")
 
 
+def test_a_cupy_that_cannot_be_imported_is_told_in_one_line(tmp_path: Path) -> None:
+    """As CuPy's own __init__ does: a long message, whose cause names what is missing."""
+    (tmp_path / "cupy.py").write_text(
+        "try:\n"
+        "    raise ImportError('libnvrtc.so.12: cannot open shared object file')\n"
+        "except ImportError as e:\n"
+        "    raise ImportError('=' * 60 + '\\nFailed to import CuPy.\\n') from e\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "minigrad.selftest", "--backend", "cupy"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(tmp_path), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: backend 'cupy': CuPy is installed, but can't be imported "
+        "(libnvrtc.so.12: cannot open shared object file)\n"
+    )
+
+
 def test_where_nothing_is_missing_it_starts(cupy_with: Callable[..., None]) -> None:
     cupy_with()
     mg.use("cupy")

@@ -84,10 +84,10 @@ def test_after_ctrl_c(
     rnn_type: str,
     when: tuple[int, int],
 ) -> None:
-    settings = {"model": rnn_type, "dropout": 0.3, "lr": 40.0}  # such that lr is annealed
+    settings = {"model": rnn_type, "dropout": 0.3, "lr": 50.0}  # such that lr is annealed
     trainer = make_trainer(folder=folders[0], **settings)
     whole = outcome(trainer, watched(trainer))
-    assert {lr for _, _, lr, _, _ in whole["reports"]} > {40.0}
+    assert {lr for _, _, lr, _, _ in whole["reports"]} > {50.0}
 
     trainer = make_trainer(folder=folders[1], **settings)
     trainer.observers.append(interrupt(*when))

@@ -161,7 +161,7 @@ class ndarray:
                 return self._view(result)
             counts.launches += 1  # a shape that needs a copy
             return wrap(result)
-        counts.launches += METHODS[name]
+        counts.launches += METHODS[name] + further_launches(name, args, kwargs)
         return wrap(result)
 
     @property
@@ -275,6 +275,14 @@ METHODS = {
     "cumsum": 1, "dot": 1, "fill": 1, "flatten": 1, "max": 1, "mean": 1, "min": 1, "prod": 1,
     "repeat": 1, "round": 1, "std": 2, "sum": 1, "take": 1, "var": 2,
 }  # fmt: skip
+# CuPy passes these to CUB, which reduces a whole array in two launches.
+BY_CUB = {"amax", "amin", "max", "mean", "min", "prod", "sum"}
+
+
+def further_launches(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Launches of a reduction besides the first; `args` without the array."""
+    whole = (args[0] if args else kwargs.get("axis")) is None
+    return (name in BY_CUB and whole) + (name == "mean")  # a mean is a sum and a division
 
 
 def _operators() -> None:

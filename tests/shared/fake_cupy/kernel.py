@@ -32,6 +32,7 @@ C_TYPES = {
 
 SHIM = """
 #include <math.h>
+#include <stddef.h>
 #define __device__
 struct Index { long long n; long long size() const { return n; } };
 template <typename E> struct Raw {
@@ -102,6 +103,7 @@ class ElementwiseKernel:
             if not isinstance(x, ndarray) or (not p.raw and x.shape != shape):
                 raise ValueError(f"{self.name}: out {p.name} must be a device array of {shape}")
         self._refuse_overlaps(args)
+        self._refuse_too_many(args)
         counts.launches += 1
         self._run(args, types, shape, math.prod(shape))
         results = args[n:]
@@ -129,6 +131,12 @@ class ElementwiseKernel:
                     continue
                 if p.raw or q.raw or not same_memory(out, other):
                     raise Undefined(f"{self.name}: {p.name} overlaps {q.name}")
+
+    def _refuse_too_many(self, args: tuple[Any, ...]) -> None:
+        """CUDA takes 4 KB of arguments; CuPy passes an array with its size, shape and strides."""
+        needed = sum(16 + 16 * x.ndim if isinstance(x, ndarray) else 8 for x in args)
+        if needed > 4096:
+            raise ValueError(f"{self.name}: {needed} bytes of arguments, more than CUDA's 4096")
 
     def source(self, types: dict[str, np.dtype]) -> str:
         """The C++ source that runs the kernel for every element."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from . import kernel
-from .array import ADDABLE, Undefined, apply, host, index, matmul, ndarray, wrap
+from .array import (
+    ADDABLE,
+    Undefined,
+    apply,
+    further_launches,
+    host,
+    index,
+    matmul,
+    ndarray,
+    wrap,
+)
 from .counts import counts
 from .manifest import NAMES, check_call, offers
 
@@ -121,20 +132,38 @@ def where(condition: Any, *xy: Any) -> Any:
     return wrap(np.where(host(condition), *map(host, xy)))
 
 
+class Device:
+    def synchronize(self) -> None:
+        counts.syncs += 1
+
+
+class Event:
+    """The fake device has done all work when a call returns, so an event is a time on the host."""
+
+    def record(self) -> None:
+        self.time = time.perf_counter()
+
+
+class Pool:
+    def free_all_blocks(self) -> None:
+        pass
+
+
 SPECIAL: dict[str, Any] = {
     f.__name__: f
     for f in (array, asarray, asnumpy, ascontiguousarray, broadcast_to, empty, empty_like,
               matmul, may_share_memory, split, where)
-} | {"shares_memory": may_share_memory}  # fmt: skip
+} | {"shares_memory": may_share_memory, "get_default_memory_pool": Pool}  # fmt: skip
 SPECIAL |= {name: _view(name) for name in ("expand_dims", "moveaxis", "squeeze", "swapaxes")}
 
 # Functions of one launch or a few. Others have not been needed yet.
 ONE = (
     "all amax amin any arange argmax argmin clip concatenate copyto cumsum diag dot eye flip full "
-    "full_like max mean min ones ones_like prod repeat stack sum take tile tril triu vdot zeros "
+    "full_like max mean min ones ones_like prod repeat stack sum take tile tril triu zeros "
     "zeros_like"
 )
-THREE = "allclose array_equal einsum linspace std take_along_axis var"
+# vdot is (a.ravel() * b.ravel()).sum(), with a temporary as large as its operands.
+THREE = "allclose array_equal einsum linspace std take_along_axis var vdot"
 FOUR = "argsort bincount nonzero sort unique"
 LAUNCHES = {name: n for n, names in ((1, ONE), (3, THREE), (4, FOUR)) for name in names.split()}
 SYNCING = {"nonzero", "unique", "bincount"}
@@ -149,7 +178,13 @@ class FakeCupy(ModuleType):
         super().__init__("cupy")
         self.ndarray = ndarray
         runtime = SimpleNamespace(getDeviceCount=lambda: 1)
-        self.cuda = SimpleNamespace(runtime=runtime, is_available=lambda: True)
+        self.cuda = SimpleNamespace(
+            runtime=runtime,
+            is_available=lambda: True,
+            Device=Device,
+            Event=Event,
+            get_elapsed_time=lambda start, end: 1000 * (end.time - start.time),
+        )
 
     def __getattr__(self, name: str) -> Any:
         if not offers(name):
@@ -177,7 +212,7 @@ def _checked(name: str, function: Any) -> Any:
 
 def _generic(name: str) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        counts.launches += LAUNCHES[name]
+        counts.launches += LAUNCHES[name] + further_launches(name, args[1:], kwargs)
         counts.syncs += name in SYNCING
         if "tup" in kwargs:  # CuPy's names of NumPy's positional parameters
             args = (kwargs.pop("tup"), *args)
