@@ -90,10 +90,3 @@ html_theme_options = {
 }
 pygments_style = "github-light"
 pygments_dark_style = "github-dark"
-
-# Until all chapters are there, a link to a missing one is no mistake.
-COURSE = Path(__file__).parent / "course"
-if missing := [name for name in CHAPTERS + BESIDE if not (COURSE / f"{name}.md").is_file()]:
-    suppress_warnings = ["myst.xref_missing"]
-    for names in contents["index"].values():
-        names[:] = [name for name in names if name.removeprefix("course/") not in missing]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import runpy
 import shlex
 import sys
@@ -24,6 +25,13 @@ update = runpy.run_path(str(ROOT / "docs" / "update.py"))
 def test_a_page_is_equal_to_the_results_and_the_source(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert update["updated"](text, page) == text, "run docs/update.py"
+
+
+@pytest.mark.parametrize("page", update["pages"](), ids=lambda page: page.name)
+def test_every_comment_with_a_source_is_read(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sources = re.findall(r"<!-- [\w/-]+\.\w[^>]*:[^>]*-->", text)
+    assert len(sources) == len(update["NUMBER"].findall(text)), "a space is missing before -->"
 
 
 @pytest.fixture
