@@ -32,7 +32,7 @@ Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def teacher(count: int, seed: int) -> Data:
-    """`count` inputs with labels of which a fifth is random, and 4,000 for the test, all right."""
+    """`count` inputs, a fifth of them with random labels, and 4,000 right ones for the test."""
     rng = np.random.default_rng(seed)
     W, V = 0.3 * rng.normal(size=(INPUTS, 30)), rng.normal(size=(30, 10))
     test_x, x = rng.normal(size=(TEST, INPUTS)), rng.normal(size=(count, INPUTS))

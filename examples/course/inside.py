@@ -277,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def known(prefixes: Sequence[str], model: Trained) -> list[str]:
-    """The prefixes of which the model knows all words."""
+    """The prefixes whose words the model knows."""
     return [p for p in prefixes if set(p.split()) <= model.dictionary.word2idx.keys()]
 
 

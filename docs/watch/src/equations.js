@@ -53,7 +53,7 @@ export const equations = [
   ["GRU.step", "", "n += r * zh_n", { tex: "z_n = z^x_n + r\\, z^h_n", say: "The reset gate decides how much of the old state the candidate sees.", entry: { of: ["n"], from: "{n} + {r} × {zh_n}" } }],
   ["GRU.step", "", "xp.tanh(n", { tex: "n = \\tanh(z^x_n + r\\, z^h_n)", say: "The candidate for the new state.", entry: { of: ["n"], from: "tanh({n})" } }],
   ["GRU.step", "", "xp.subtract(h_prev", { tex: "h_t = n + z\\,(h_{t-1} - n)", say: "The difference between the old state and the candidate …", entry: { of: ["h", "state[0]"], from: "{h_prev} − {n}" } }],
-  ["GRU.step", "", "h *= z", { tex: "h_t = n + z\\,(h_{t-1} - n)", say: "… of which the update gate keeps a part …", entry: { of: ["h", "state[0]"], from: "{h} × {z}" } }],
+  ["GRU.step", "", "h *= z", { tex: "h_t = n + z\\,(h_{t-1} - n)", say: "… and the update gate keeps a part of it …", entry: { of: ["h", "state[0]"], from: "{h} × {z}" } }],
   ["GRU.step", "", "h += n", { tex: "h_t = (1 - z)\\, n + z\\, h_{t-1}", say: "… gives the new state: z of the old one, 1 − z of the candidate.", entry: { of: ["h", "state[0]"], from: "{h} + {n}" } }],
 
   // ------------------------------------------------------------------ the loss
