@@ -41,6 +41,13 @@ def test_links_and_files_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_of_a_paragraph_becomes_a_comment(page: Path) -> None:
+    """MyST leaves out a line that begins with a percent sign."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
+    assert not re.findall(r"^ *%.*", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_line_of_a_paragraph_becomes_a_list(page: Path) -> None:
     """A line that begins with "1. " or "- " does, as after "look at program"."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
