@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -34,6 +35,14 @@ from .batches import count_batches, get_batch
 from .model import Hidden, RNNModel
 
 
+class HasLoss(Protocol):
+    """What `train_step` needs of a model."""
+
+    def loss(
+        self, data: np.ndarray, target: np.ndarray, hidden: Hidden
+    ) -> tuple[Tensor, Hidden]: ...
+
+
 def repackage_hidden(hidden: Hidden) -> Hidden:
     """The same state without its history; tuples recursively."""
     if isinstance(hidden, Tensor):
@@ -42,23 +51,25 @@ def repackage_hidden(hidden: Hidden) -> Hidden:
 
 
 def train_step(
-    model: RNNModel,
+    model: HasLoss,
     optimizer: Optimizer,
     data: np.ndarray,
     target: np.ndarray,
     hidden: Hidden,
     clip: float,
+    clip_gradient: Callable[[list[Tensor], float], Array] = clip_grad_norm_,
 ) -> tuple[Tensor, Array, Hidden]:
     """Train on one chunk: data (T, B), target (T·B,), and the state before it.
 
     Returns the loss in nats per word, the gradient's norm before clipping, and the state after
-    the chunk, none of them with a history.
+    the chunk, none of them with a history. Where several processes share a batch, `clip_gradient`
+    first sums their gradients.
     """
     hidden = repackage_hidden(hidden)  # this truncates BPTT
     optimizer.zero_grad()
     loss, hidden = model.loss(data, target, hidden)
     loss.backward()
-    norm = clip_grad_norm_(optimizer.params, clip)
+    norm = clip_gradient(optimizer.params, clip)
     optimizer.step()
     return loss.detach(), norm, repackage_hidden(hidden)
 

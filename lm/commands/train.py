@@ -79,7 +79,7 @@ def train(
         )
     with trainer.stop:  # until the last line, which a second Ctrl-C must not suppress
         trainer.fit()
-        if trainer.stop.requested and trainer.unfinished:
+        if trainer.stopping and trainer.unfinished:
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
             lines.command(to_continue(args, trainer.latest_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random as python_random
 import threading
@@ -136,7 +137,7 @@ def test_columns_of_a_mask_are_those_of_the_whole_and_move_the_generator_as_far(
     masks = [random.keep_mask(shape, 0.4) for _ in range(3)]
     end = random.get_state()
     edges = [0, *cuts, shape[1]]
-    for first, stop in zip(edges[:-1], edges[1:], strict=True):
+    for first, stop in itertools.pairwise(edges):
         random.set_state(start)
         part = (shape[0], stop - first, *shape[2:])
         with random.columns(first, stop, shape[1]):

@@ -1,0 +1,127 @@
+"""Several processes that train one model, over MPI. A single process never imports mpi4py.
+
+`Together` implements what `lm.run.ranks` describes. Arrays go through MPI as buffers; only small
+values, and a checkpoint at the start, are pickled.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minigrad import Tensor
+from minigrad.backend import Array
+from minigrad.optim import clip_grads_with_norm_, get_total_norm
+
+from ..console import UserError
+from .ranks import Alone, share
+
+T = TypeVar("T")
+
+STEP_TIMEOUT = 600.0  # seconds
+
+
+class SharedError(UserError):
+    """An error that all ranks raise, so that one of them can report it for all."""
+
+
+class Together(Alone):
+    """One of several ranks. `timeout` is the longest time in seconds that a step may take.
+
+    All ranks must make the same calls in the same order.
+    """
+
+    def __init__(self, comm: Any, timeout: float = STEP_TIMEOUT) -> None:
+        from mpi4py import MPI
+
+        self.mpi, self.comm, self.timeout = MPI, comm, timeout
+        self.rank, self.size = comm.rank, comm.size
+        self._armed = -np.inf
+
+    def clip_grad_norm_(self, params: Iterable[Tensor], max_norm: float) -> Array:
+        params = list(params)
+        for p in params:
+            if p.grad is None:  # for example an embedding none of whose words occurred
+                p.grad = np.zeros_like(p.data)
+            p.grad = np.ascontiguousarray(p.grad)
+            self.comm.Allreduce(self.mpi.IN_PLACE, p.grad)
+        # BLAS adds in another order on another processor: with norms of their own, the ranks'
+        # weights would drift apart.
+        norm = np.asarray(get_total_norm(p.grad for p in params))
+        self.comm.Bcast(norm)
+        clip_grads_with_norm_(params, max_norm, norm[()])
+        return norm[()]
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        total = np.array(values, np.float64)
+        self.comm.Allreduce(self.mpi.IN_PLACE, total)
+        return total
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        highest = np.array(flags, np.uint8)
+        self.comm.Allreduce(self.mpi.IN_PLACE, highest, self.mpi.MAX)
+        return tuple(highest.astype(bool).tolist())
+
+    def gather(self, columns: np.ndarray, total: int) -> np.ndarray:
+        layers, _, H = columns.shape
+        by_column = np.empty((total, layers, H), columns.dtype)
+        mine = np.ascontiguousarray(columns.swapaxes(0, 1))
+        shares = (share(rank, self.size, total) for rank in range(self.size))
+        counts = [(s.stop - s.start) * layers * H for s in shares]
+        self.comm.Allgatherv(mine, (by_column, counts))
+        return by_column.swapaxes(0, 1)
+
+    def first(self, function: Callable[[], T]) -> T:
+        result, error = self.comm.bcast(_attempt(function) if self.rank == 0 else None)
+        if error is not None:
+            raise SharedError(error)
+        return result
+
+    def each(self, function: Callable[[], T]) -> T:
+        if self.rank > 0:
+            self.comm.Barrier()
+        result, error = _attempt(function)
+        if self.rank == 0:
+            self.comm.Barrier()
+        errors = self.comm.allgather(error)
+        for rank, error in enumerate(errors):
+            if error is not None:
+                raise SharedError(error if rank == 0 else f"on rank {rank}: {error}")
+        return result
+
+    def must_be_equal(self, what: str, value: Callable[[], Any]) -> None:
+        values = self.comm.allgather(value())
+        for rank, other in enumerate(values):
+            if other != values[0]:
+                raise SharedError(
+                    f"{what} on rank {rank} differs from rank 0: {_short(other)}, not "
+                    f"{_short(values[0])}"
+                )
+
+    def copy_first(self, arrays: Iterable[Array]) -> None:
+        for array in arrays:
+            self.comm.Bcast(array)
+
+    def alive(self) -> None:
+        # Each call starts a thread, which costs as much as a small step: once a second is enough.
+        now = time.monotonic()
+        if now - self._armed >= min(1.0, self.timeout / 10):
+            self._armed = now
+            faulthandler.dump_traceback_later(self.timeout, exit=True)
+
+
+def _attempt(function: Callable[[], T]) -> tuple[Any, str | None]:
+    """What the function returns, and the message of its UserError."""
+    try:
+        return function(), None
+    except UserError as error:
+        return None, str(error)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
