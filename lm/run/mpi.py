@@ -23,6 +23,7 @@ from .ranks import Alone, share
 T = TypeVar("T")
 
 STEP_TIMEOUT = 600.0  # seconds
+LARGE = 1 << 15  # elements from which on an array is summed in place, without copying it
 
 
 class SharedError(UserError):
@@ -43,18 +44,32 @@ class Together(Alone):
         self._armed = -np.inf
 
     def clip_grad_norm_(self, params: Iterable[Tensor], max_norm: float) -> Array:
-        params = list(params)
+        params, grads = list(params), []
         for p in params:
-            if p.grad is None:  # for example an embedding none of whose words occurred
+            if p.grad is None:  # on this rank it did not count, on others it may
                 p.grad = np.zeros_like(p.data)
             p.grad = np.ascontiguousarray(p.grad)
-            self.comm.Allreduce(self.mpi.IN_PLACE, p.grad)
+            grads.append(p.grad)
+        self._add_up(grads)
         # BLAS adds in another order on another processor: with norms of their own, the ranks'
         # weights would drift apart.
-        norm = np.asarray(get_total_norm(p.grad for p in params))
+        norm = np.asarray(get_total_norm(grads))
         self.comm.Bcast(norm)
         clip_grads_with_norm_(params, max_norm, norm[()])
         return norm[()]
+
+    def _add_up(self, arrays: list[np.ndarray]) -> None:
+        """Sum each of the arrays over all ranks, in place: the small ones as one message."""
+        small = [a for a in arrays if a.size < LARGE]
+        if small:
+            whole = np.concatenate([a.reshape(-1) for a in small])
+            self.comm.Allreduce(self.mpi.IN_PLACE, whole)
+            ends = np.cumsum([a.size for a in small])
+            for a, total in zip(small, np.split(whole, ends[:-1]), strict=True):
+                a[...] = total.reshape(a.shape)
+        for a in arrays:
+            if a.size >= LARGE:
+                self.comm.Allreduce(self.mpi.IN_PLACE, a)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         total = np.array(values, np.float64)
@@ -98,7 +113,7 @@ class Together(Alone):
         for rank, other in enumerate(values):
             if other != values[0]:
                 raise SharedError(
-                    f"{what} on rank {rank} differs from rank 0: {_short(other)}, not "
+                    f"{what} differ between the ranks: rank {rank} has {_short(other)}, rank 0 "
                     f"{_short(values[0])}"
                 )
 

@@ -75,14 +75,10 @@ class Part:
 
         total = record_joint([sum(losses)], params, accumulated, saved=[])[0]
         xp = array_module(total.data)
-        return total, tuple(
-            Tensor(xp.concatenate(h, axis=1)) for h in zip(*ends, strict=True)
-        )
+        return total, tuple(Tensor(xp.concatenate(h, axis=1)) for h in zip(*ends, strict=True))
 
 
-def part_of(
-    model: RNNModel, columns: slice, total: int, pieces: int = 1
-) -> RNNModel | Part:
+def part_of(model: RNNModel, columns: slice, total: int, pieces: int = 1) -> RNNModel | Part:
     """What `train_step` trains on these columns: for a whole batch, the model itself."""
     whole = columns == slice(0, total) and pieces == 1
     return model if whole else Part(model, columns, total, pieces)

@@ -71,7 +71,8 @@ class Alone:
         return function()
 
     def must_be_equal(self, what: str, value: Callable[[], Any]) -> None:
-        """Raise UserError on all ranks if a value is not the same on all; `what` names it."""
+        """Raise UserError on all ranks if a value is not the same on all; `what` names it, in the
+        plural."""
 
     def copy_first(self, arrays: Iterable[Array]) -> None:
         """Copy the contents of arrays from rank 0 to all others."""

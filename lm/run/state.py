@@ -76,9 +76,7 @@ class RunState:
                 "position": {**dataclasses.asdict(self.position), **sums},
                 "random": random.get_state(),
             },
-            hidden={
-                str(i): gather(to_host(h.data), columns) for i, h in enumerate(self.hidden)
-            },
+            hidden={str(i): gather(to_host(h.data), columns) for i, h in enumerate(self.hidden)},
             optimizer=self.optimizer.state_dict(),
         )
 

@@ -260,8 +260,9 @@ class Trainer:
         An early report is an extra one: the interval continues.
         """
         self._read_losses()
-        self.ranks.must_be_equal("the weights", self.state.fingerprint)
         position, losses = self.state.position, self.state.losses
+        place = where(position.batch, position.epoch, self.state.optimizer.lr)
+        self.ranks.must_be_equal(f"the weights after {place}", self.state.fingerprint)
         report = Report(
             epoch=position.epoch,
             batch=position.batch,
