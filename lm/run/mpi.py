@@ -6,10 +6,15 @@ values, and a checkpoint at the start, are pickled.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import os
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -17,13 +22,95 @@ from minigrad import Tensor
 from minigrad.backend import Array
 from minigrad.optim import clip_grads_with_norm_, get_total_norm
 
-from ..console import UserError
+from ..console import UserError, complain, one_line_errors
+from .launch import LAUNCHED, STARTED_AS
 from .ranks import Alone, share
+from .stopping import StopRequest
 
 T = TypeVar("T")
 
-STEP_TIMEOUT = 600.0  # seconds
 LARGE = 1 << 15  # elements from which on an array is summed in place, without copying it
+
+
+@contextlib.contextmanager
+def joined(wanted: int, timeout: float) -> Iterator[Together]:
+    """This process as one of the ranks that mpiexec has started, until the end of `with`.
+
+    Raises UserError if they are not as many as wanted. Inside, an error that all ranks raise is
+    reported once; any other, on whatever rank, ends all of them.
+    """
+    comm = _world(wanted)
+    ranks = Together(comm, timeout)
+    try:
+        yield ranks
+    except SharedError as error:
+        if ranks.rank == 0:
+            complain(f"error: {error}")
+        _end(2)
+    except BaseException as error:
+        _abort(ranks, error)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _world(wanted: int) -> Any:
+    """The communicator of all ranks; UserError if there are not as many as wanted."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"--ranks needs mpi4py and MPI ({reason}): pip install mpi4py mpich"
+        ) from None
+    comm = MPI.COMM_WORLD
+    if comm.size == wanted:
+        return comm
+    started = next((os.environ[name] for name in STARTED_AS if name in os.environ), "0")
+    if max(comm.rank, int(started)) > 0:
+        _end(2)  # the first one reports it
+    library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip(" \0")
+    hint = f"; mpi4py uses {library}: start it with the mpiexec of that" if comm.size == 1 else ""
+    raise UserError(f"--ranks {wanted} does not fit: MPI has a job of {comm.size}{hint}")
+
+
+def _end(status: int) -> NoReturn:
+    """End this rank, where all the others end too."""
+    from mpi4py import MPI
+
+    _flush()
+    MPI.Finalize()
+    os._exit(status)  # `python -m mpi4py` would take any other way out for a failure, and say so
+
+
+def _abort(ranks: Together, error: BaseException) -> None:
+    """Report an error of this rank alone in one line, and end all ranks."""
+    status: Any = 1
+    try:
+        with one_line_errors():
+            raise _placed(error, ranks.rank)
+        status = 0  # a closed pipe
+    except SystemExit as exit_:
+        status = exit_.code
+    except BaseException:
+        traceback.print_exc()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        complain(f"error: on rank {ranks.rank}: {reason}")
+    _flush()
+    ranks.comm.Abort(status)
+
+
+def _placed(error: BaseException, rank: int) -> BaseException:
+    """The error, naming its rank if the user needs to know it."""
+    if rank > 0 and isinstance(error, UserError | MemoryError):
+        kind = MemoryError if isinstance(error, MemoryError) else UserError
+        return kind(f"on rank {rank}: {error}")
+    return error
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
 
 
 class SharedError(UserError):
@@ -36,7 +123,7 @@ class Together(Alone):
     All ranks must make the same calls in the same order.
     """
 
-    def __init__(self, comm: Any, timeout: float = STEP_TIMEOUT) -> None:
+    def __init__(self, comm: Any, timeout: float = 600.0) -> None:
         from mpi4py import MPI
 
         self.mpi, self.comm, self.timeout = MPI, comm, timeout
@@ -120,6 +207,22 @@ class Together(Alone):
     def copy_first(self, arrays: Iterable[Array]) -> None:
         for array in arrays:
             self.comm.Bcast(array)
+
+    def listen(self, stop: StopRequest) -> None:
+        """On rank 0, let the program that has started mpiexec ask for a stop, through the input.
+
+        Its first byte, or its end if the program is gone, requests a stop; a second one ends all
+        ranks at once. Signals would not do, since not every mpiexec passes them on.
+        """
+
+        def read() -> None:
+            first = os.read(0, 1)
+            stop.requested = True
+            if first and os.read(0, 1):
+                self.comm.Abort(2)
+
+        if self.rank == 0 and LAUNCHED in os.environ:
+            threading.Thread(target=read, daemon=True).start()
 
     def alive(self) -> None:
         # Each call starts a thread, which costs as much as a small step: once a second is enough.

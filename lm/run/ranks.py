@@ -19,6 +19,7 @@ from minigrad.backend import Array
 from minigrad.optim import clip_grad_norm_
 
 from ..console import UserError
+from .stopping import StopRequest
 
 T = TypeVar("T")
 
@@ -76,6 +77,9 @@ class Alone:
 
     def copy_first(self, arrays: Iterable[Array]) -> None:
         """Copy the contents of arrays from rank 0 to all others."""
+
+    def listen(self, stop: StopRequest) -> None:
+        """Let the program that has started the ranks request a stop."""
 
     def alive(self) -> None:
         """Tell the watch for frozen ranks that this one has not stopped; see `mpi.Together`."""

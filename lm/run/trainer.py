@@ -58,7 +58,10 @@ class Trainer:
         ranks: Alone = ALONE,
     ) -> None:
         self.ranks = ranks
-        self.saver = Saver(Path(best_path), save_every) if ranks.rank == 0 else NotSaving()
+        first = ranks.rank == 0
+        self.saver = ranks.each(
+            lambda: Saver(Path(best_path), save_every) if first else NotSaving()
+        )
         self.best_path, self.latest_path = Path(best_path), latest_path(Path(best_path))
         self.state = RunState(model, settings, corpus.dictionary.idx2word, ranks)
         self.model, self.settings = model, self.state.settings
@@ -96,6 +99,7 @@ class Trainer:
         Raises UserError if training diverges, or its result can't be saved.
         """
         keep_freed_memory()
+        self.ranks.listen(self.stop)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.stop)
             for observer in self.observers:
@@ -192,8 +196,8 @@ class Trainer:
         for observer in self.observers:
             observer.epoch_end(end)
         if not math.isfinite(loss):
-            fault = f"the validation loss is {loss} after epoch {epoch}"
-            raise self.divergence.error(fault, self.saver.last_good)
+            self.divergence.fault = f"the validation loss is {loss} after epoch {epoch}"
+            self._end_if_diverged()
         improved = state.position.end_epoch(loss)
         decay = not improved if settings.decay_after is None else epoch >= settings.decay_after
         if decay:
@@ -247,7 +251,7 @@ class Trainer:
         states = {f"the hidden state {i}": h for i, h in checkpoint.hidden.items()}
         position, lr = self.state.position, self.state.optimizer.lr
         self.divergence.check_arrays({**checkpoint.model, **states}, position, lr)
-        self.divergence.raise_if_found(self.saver.last_good)
+        self._end_if_diverged()
         return checkpoint
 
     def _read_losses(self) -> None:
@@ -282,7 +286,11 @@ class Trainer:
                 observer.early(report)
             else:
                 observer.report(report)
-        self.divergence.raise_if_found(self.saver.last_good)
+        self._end_if_diverged()
+
+    def _end_if_diverged(self) -> None:
+        """Raise UserError, on all ranks, if a value was not finite."""
+        self.ranks.first(lambda: self.divergence.raise_if_found(self.saver.last_good))
 
     def _note(self, text: str) -> None:
         for observer in self.observers:
