@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_on(ranks, args)
     else:
         given = sys.argv[1:] if argv is None else argv
-        launch(args.ranks, [*called_as("train")[1:], *given], latest_path(save_path(args)))
+        program = [*called_as("train")[1:], *given]
+        launch(args.ranks, program, latest_path(save_path(args)), args.step_timeout)
 
 
 def train_on(ranks: Alone, args: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ PATIENCE = 5.0  # seconds for the ranks to end by themselves at a second Ctrl-C
 # What launchers print about a failure, which our own line replaces. MPICH's writes a banner to
 # standard output.
 BANNER = re.compile(
-    r"=+$|= {3}|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|\[mpiexec@"
+    r"=*$|= {3}|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|\[mpiexec@"
 )
 NOISE = re.compile(
     r"Abort\(\d+\) on node|\[(mpiexec|proxy)|-{20,}$|application called MPI_Abort"
@@ -54,15 +54,15 @@ def must_be_alone() -> None:
         )
 
 
-def launch(ranks: int, program: Sequence[str], latest: Path) -> None:
+def launch(ranks: int, program: Sequence[str], latest: Path, timeout: float) -> None:
     """Run `python -m mpi4py PROGRAM` as so many ranks, to the end.
 
-    `latest` is where the run saves its state. The first Ctrl-C, SIGTERM or closing terminal asks
-    the ranks to stop, and to save; a second Ctrl-C ends them. Raises UserError, for which one line
-    stands, if the ranks fail.
+    `latest` is where the run saves its state, `timeout` what the ranks allow for a step. The first
+    Ctrl-C, SIGTERM or closing terminal asks the ranks to stop and save; a second Ctrl-C ends them.
+    Raises UserError if the ranks fail.
     """
     command = [*_mpiexec(ranks), sys.executable, "-m", "mpi4py", *program]
-    Launch(command, _environment(os.environ, ranks), latest).run()
+    Launch(command, _environment(os.environ, ranks), latest, timeout).run()
 
 
 def _mpiexec(ranks: int) -> list[str]:
@@ -92,8 +92,11 @@ def _environment(given: Mapping[str, str], ranks: int) -> dict[str, str]:
 class Launch:
     """A running mpiexec and what it prints."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], latest: Path) -> None:
-        self.command, self.env, self.latest = command, env, latest
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], latest: Path, timeout: float
+    ) -> None:
+        self.command, self.env = command, env
+        self.latest, self.timeout = latest, timeout
         self.errors: list[str] = []  # lines of ours that begin with "error: "
         self.timed_out = self.closed = False
         self.killed_by: int | None = None  # the number of a signal
@@ -194,7 +197,10 @@ class Launch:
         if self._interrupted:
             raise UserError(f"ended at once by a second Ctrl-C; {rest}")
         if self.timed_out:
-            raise UserError(f"a step took longer than --step-timeout: a rank is frozen; {rest}")
+            raise UserError(
+                f"no step was done within --step-timeout, {self.timeout:g} seconds: a rank is "
+                f"frozen; {rest}"
+            )
         if self.killed_by is not None:
             name = signal.Signals(self.killed_by).name
             memory = ", perhaps for lack of memory" if name == "SIGKILL" else ""

@@ -36,11 +36,19 @@ LARGE = 1 << 15  # elements from which on an array is summed in place, without c
 def joined(wanted: int, timeout: float) -> Iterator[Together]:
     """This process as one of the ranks that mpiexec has started, until the end of `with`.
 
-    Raises UserError if they are not as many as wanted. Inside, an error that all ranks raise is
-    reported once; any other, on whatever rank, ends all of them.
+    If they are not as many as wanted, they end. Inside, an error that all ranks raise is reported
+    once; any other, on whatever rank, ends all of them. Raises UserError without MPI.
     """
-    comm = _world(wanted)
-    ranks = Together(comm, timeout)
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"--ranks needs mpi4py and MPI ({reason}): pip install mpi4py mpich"
+        ) from None
+    if MPI.COMM_WORLD.size != wanted:
+        _refuse(wanted)
+    ranks = Together(MPI.COMM_WORLD, timeout)
     try:
         yield ranks
     except SharedError as error:
@@ -53,24 +61,22 @@ def joined(wanted: int, timeout: float) -> Iterator[Together]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _world(wanted: int) -> Any:
-    """The communicator of all ranks; UserError if there are not as many as wanted."""
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"--ranks needs mpi4py and MPI ({reason}): pip install mpi4py mpich"
-        ) from None
-    comm = MPI.COMM_WORLD
-    if comm.size == wanted:
-        return comm
-    started = next((os.environ[name] for name in STARTED_AS if name in os.environ), "0")
-    if max(comm.rank, int(started)) > 0:
-        _end(2)  # the first one reports it
-    library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip(" \0")
-    hint = f"; mpi4py uses {library}: start it with the mpiexec of that" if comm.size == 1 else ""
-    raise UserError(f"--ranks {wanted} does not fit: MPI has a job of {comm.size}{hint}")
+def _refuse(wanted: int) -> NoReturn:
+    """End this rank, since there are not as many as wanted; the first one says so.
+
+    Under the mpiexec of another MPI, each process is the only rank of a job of its own. Only
+    that launcher's variables tell which of them is the first.
+    """
+    from mpi4py import MPI
+
+    comm, hint = MPI.COMM_WORLD, ""
+    started_as = next((int(os.environ[name]) for name in STARTED_AS if name in os.environ), 0)
+    if comm.size == 1:
+        library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip(" \0")
+        hint = f"; mpi4py uses {library}: start it with the mpiexec of that"
+    if comm.rank == 0 and started_as == 0:
+        complain(f"error: --ranks {wanted} does not fit: MPI has a job of {comm.size}{hint}")
+    _end(2)
 
 
 def _end(status: int) -> NoReturn:
@@ -199,9 +205,9 @@ class Together(Alone):
         values = self.comm.allgather(value())
         for rank, other in enumerate(values):
             if other != values[0]:
+                theirs, ours = _differences(other, values[0])
                 raise SharedError(
-                    f"{what} differ between the ranks: rank {rank} has {_short(other)}, rank 0 "
-                    f"{_short(values[0])}"
+                    f"{what} differ between the ranks: rank {rank} has {theirs}, rank 0 {ours}"
                 )
 
     def copy_first(self, arrays: Iterable[Array]) -> None:
@@ -240,6 +246,10 @@ def _attempt(function: Callable[[], T]) -> tuple[Any, str | None]:
         return None, str(error)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _differences(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two values that differ; of dicts, only what differs."""
+    if not isinstance(a, dict):
+        return a, b
+    names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
+    first, second = (", ".join(f"{n} {d.get(n)}" for n in names) for d in (a, b))
+    return first, second

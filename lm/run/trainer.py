@@ -119,7 +119,8 @@ class Trainer:
                         self.end_epoch()
                         self._decide()
             except BrokenPipeError:  # nobody reads the lines any more: save the state
-                self.saver.latest(self.checkpoint())
+                if self.ranks.size == 1:  # others are not where they could take part
+                    self.saver.latest(self.checkpoint())
                 raise
             self._note_stopping()
             return self.finish()

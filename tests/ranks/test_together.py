@@ -100,9 +100,7 @@ def assert_rules(found: Found) -> None:
             first, each, equal, columns = run["errors"]
             assert first == "no such file"
             assert each == f"on rank {last}: no such file"
-            assert (
-                equal == "the texts differ between the ranks: rank 1 has 'hash 1', rank 0 'hash 0'"
-            )
+            assert equal == "the texts differ between the ranks: rank 1 has hash 1, rank 0 hash 0"
             assert f"--ranks {size} is more than the {last} columns" in columns
 
 
