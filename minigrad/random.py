@@ -84,15 +84,28 @@ def columns(start: int, stop: int, total: int) -> Iterator[None]:
         _state.columns = before
 
 
+def position(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Where the elements of a mask of this shape lie in the whole one: width, stride, offset.
+
+    Element i is element i // width * stride + i % width + offset of the whole. Raises ValueError if
+    the shape does not have as many columns as `columns` says.
+    """
+    if _state.columns is None:
+        return math.prod(shape), 0, 0
+    start, stop, total = _state.columns
+    if len(shape) < 2 or shape[1] != stop - start:
+        raise ValueError(f"a mask of shape {shape} does not have the columns {start} to {stop}")
+    size = math.prod(shape[2:])
+    return (stop - start) * size, total * size, start * size
+
+
 def keep_mask(shape: tuple[int, ...], p: float) -> np.ndarray:
     """A mask for dropout: each element is True (keep) with probability 1 - p.
 
     Raises ValueError if it does not have as many columns as `columns` says.
     """
-    if _state.columns is None:
-        bits = _bits(math.prod(shape))
-    else:
-        bits = _bits_of_columns(shape, *_state.columns)
+    place = position(shape)
+    bits = _bits(place[0]) if _state.columns is None else _bits_of_columns(shape[0], *place)
     return (bits >= round(p * 2**32)).reshape(shape)
 
 
@@ -101,20 +114,17 @@ def _bits(n: int) -> np.ndarray:
     return generator().bit_generator.random_raw((n + 1) // 2).view(np.uint32)[:n]
 
 
-def _bits_of_columns(shape: tuple[int, ...], start: int, stop: int, total: int) -> np.ndarray:
-    """Those of `_bits` that belong to these columns, without drawing the others."""
-    if len(shape) < 2 or shape[1] != stop - start:
-        raise ValueError(f"a mask of shape {shape} does not have the columns {start} to {stop}")
-    size = math.prod(shape[2:])  # of one row of one column
+def _bits_of_columns(rows: int, width: int, stride: int, offset: int) -> np.ndarray:
+    """Those of `_bits(rows * stride)` that belong to some columns, without drawing the others."""
     stream: Any = generator().bit_generator
     before, drawn = stream.state, 0
-    bits = np.empty((shape[0], (stop - start) * size), np.uint32)
-    for row in range(shape[0]):
-        first, end = (row * total + start) * size, (row * total + stop) * size
+    bits = np.empty((rows, width), np.uint32)
+    for row in range(rows):
+        first = row * stride + offset
+        end = first + width
         stream.advance(first // 2 - drawn)  # -1 if the row before used half of a draw
         drawn = (end + 1) // 2
-        pairs = stream.random_raw(drawn - first // 2).view(np.uint32)
-        bits[row] = pairs[first % 2 :][: end - first]
-    stream.advance((shape[0] * total * size + 1) // 2 - drawn)
+        bits[row] = stream.random_raw(drawn - first // 2).view(np.uint32)[first % 2 :][:width]
+    stream.advance((rows * stride + 1) // 2 - drawn)
     stream.state = {**before, "state": stream.state["state"]}  # `advance` clears the other fields
     return bits

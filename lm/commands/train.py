@@ -37,6 +37,7 @@ NOT_KEPT = {
     "detect-anomaly": False,
     "ranks": 1,
     "step-timeout": 600.0,
+    "accumulate": 1,
 }
 
 
@@ -63,7 +64,9 @@ def train_on(ranks: Alone, args: argparse.Namespace) -> None:
     read = None if args.resume is None else lambda: load_checkpoint(args.resume)
     checkpoint = None if read is None else ranks.first(read)
     with must_fit(args.resume):
-        settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
+        settings = choose(
+            vars(args), args.preset, checkpoint.settings if checkpoint else None, args.accumulate
+        )
 
     # The flow chart of a report. On a GPU only the host's time could be read, and the search for an
     # anomaly needs the tape for itself.
@@ -93,6 +96,7 @@ def train(
         limit=1 if args.dry_run else None,
         save_every=args.save_every,
         detect_anomaly=args.detect_anomaly,
+        pieces=args.accumulate,
     )
     if args.dry_run:
         trainer.epochs = 1
@@ -206,5 +210,8 @@ def parser() -> Parser:
                    help="processes that share the columns of each batch, over MPI")  # fmt: skip
     p.add_argument("--step-timeout", type=positive, default=NOT_KEPT["step-timeout"],
                    help="seconds after which a rank stops waiting for the others")  # fmt: skip
+    p.add_argument("--accumulate", type=at_least_one, default=NOT_KEPT["accumulate"], metavar="K",
+                   help="batches whose gradients are summed for each step: as K times as many "
+                   "columns, with the memory of --batch-size")  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="one batch of everything, as a test")
     return p

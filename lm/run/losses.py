@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 
-import numpy as np
-
 from minigrad.backend import Array, floats
 
 from .ranks import ALONE, Alone
@@ -41,7 +39,7 @@ class Losses:
         """
         values = floats(*itertools.chain(*self._unread))  # the only wait for a GPU
         self._unread.clear()
-        losses = ranks.sum(np.array(values[::2])).tolist()
+        losses = ranks.sum(values[::2])
         steps = list(zip(losses, values[1::2], strict=True))
         for loss, self.norm in steps:
             self.total += loss

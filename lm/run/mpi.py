@@ -164,10 +164,11 @@ class Together(Alone):
             if a.size >= LARGE:
                 self.comm.Allreduce(self.mpi.IN_PLACE, a)
 
-    def sum(self, values: np.ndarray) -> np.ndarray:
+    def sum(self, values: list[float]) -> list[float]:
         total = np.array(values, np.float64)
         self.comm.Allreduce(self.mpi.IN_PLACE, total)
-        return total
+        found: list[float] = total.tolist()
+        return found
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         highest = np.array(flags, np.uint8)

@@ -26,6 +26,7 @@ class Part:
     def __init__(self, model: RNNModel, columns: slice, total: int, pieces: int = 1) -> None:
         self.model, self.first, self.total = model, columns.start, total
         width = columns.stop - columns.start
+        pieces = min(pieces, width)
         self.pieces = [share(i, pieces, width) for i in range(pieces)]
 
     def loss(self, data: np.ndarray, target: np.ndarray, hidden: Hidden) -> tuple[Tensor, Hidden]:
@@ -52,7 +53,7 @@ class Part:
 
         For that, its gradients are computed here already; `backward` only multiplies them.
         """
-        params = list(self.model.parameters())
+        xp, params = array_module(hidden[0].data), list(self.model.parameters())
         kept = [p.grad for p in params]
         self.model.zero_grad()
         before = random.get_state()
@@ -61,7 +62,7 @@ class Part:
             random.set_state(before)  # each piece takes its columns of the same masks
             words = data[:, piece]
             answers = target.reshape(data.shape)[:, piece].reshape(-1)
-            start = tuple(Tensor(h.data[:, piece]) for h in hidden)
+            start = tuple(Tensor(xp.ascontiguousarray(h.data[:, piece])) for h in hidden)
             loss, end = self._piece(piece, words, answers, start)
             loss.backward()
             losses.append(loss.data)
@@ -74,7 +75,6 @@ class Part:
             return [None if g is None else g * dy for g in grads]
 
         total = record_joint([sum(losses)], params, accumulated, saved=[])[0]
-        xp = array_module(total.data)
         return total, tuple(Tensor(xp.concatenate(h, axis=1)) for h in zip(*ends, strict=True))
 
 

@@ -47,8 +47,8 @@ class Alone:
         """Sum the gradients over all ranks and clip the sum; returns its norm before clipping."""
         return clip_grad_norm_(params, max_norm)
 
-    def sum(self, values: np.ndarray) -> np.ndarray:
-        """The sum over all ranks, element by element, of float64 numbers on the host."""
+    def sum(self, values: list[float]) -> list[float]:
+        """The sum over all ranks of each number, in float64."""
         return values
 
     def any(self, *flags: bool) -> tuple[bool, ...]:

@@ -241,7 +241,7 @@ class Trainer:
         if mine.shape[1]:  # all columns have the same number of words
             loss = evaluate(self.model, mine, self.settings.bptt, progress=tell)
             part = loss * (mine.shape[1] / total)
-        return float(self.ranks.sum(np.array(part)))
+        return self.ranks.sum([part])[0]
 
     def checkpoint(self) -> Checkpoint:
         """The whole run as it is now. Raises UserError if it has diverged."""

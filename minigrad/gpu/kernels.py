@@ -42,6 +42,10 @@ __device__ bool kept(unsigned long long start, unsigned long long k, unsigned in
 PRE = "int n = _ind.size(); auto pre = [&](int k) { return gates[i + k * n] + zh[i + k * n]; };"
 BIAS = "auto bias = [&](int k) { return b[i / B + k * (n / B)]; };"
 
+# The index k of a mask's element in the whole mask, as `random.position` says. A whole mask is one
+# row, which needs no division.
+PLACE = "long long k = (i < width ? i : i / width * stride + i % width) + offset;"
+
 KERNELS: dict[str, Text] = {
     # ---------------------------------------------------------------- cells.TanhRNN
     "tanh_step": Text(
@@ -124,14 +128,15 @@ KERNELS: dict[str, Text] = {
     ),
     # ---------------------------------------------------------------- functional.dropout
     "keep_mask": Text(
-        "uint64 start, uint32 threshold",
+        "uint64 start, uint32 threshold, int64 width, int64 stride, int64 offset",
         "bool keep",
-        "keep = kept(start, i, threshold);",
+        f"{PLACE} keep = kept(start, k, threshold);",
     ),
     "dropout": Text(
-        "T x, uint64 start, uint32 threshold, float64 scale",
+        "T x, uint64 start, uint32 threshold, int64 width, int64 stride, int64 offset, "
+        "float64 scale",
         "T y",
-        "y = kept(start, i, threshold) ? x * T(scale) : T(0);",
+        f"{PLACE} y = kept(start, k, threshold) ? x * T(scale) : T(0);",
     ),
     # ---------------------------------------------------------------- loss.linear_cross_entropy
     "exp_shifted": Text("T z, T top", "T e", "e = exp(z - top);"),
