@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 
@@ -35,14 +34,6 @@ from .batches import count_batches, get_batch
 from .model import Hidden, RNNModel
 
 
-class HasLoss(Protocol):
-    """What `train_step` needs of a model."""
-
-    def loss(
-        self, data: np.ndarray, target: np.ndarray, hidden: Hidden
-    ) -> tuple[Tensor, Hidden]: ...
-
-
 def repackage_hidden(hidden: Hidden) -> Hidden:
     """The same state without its history; tuples recursively."""
     if isinstance(hidden, Tensor):
@@ -51,25 +42,25 @@ def repackage_hidden(hidden: Hidden) -> Hidden:
 
 
 def train_step(
-    model: HasLoss,
+    model: RNNModel,
     optimizer: Optimizer,
     data: np.ndarray,
     target: np.ndarray,
     hidden: Hidden,
     clip: float,
-    clip_gradient: Callable[[list[Tensor], float], Array] = clip_grad_norm_,
+    clip_grad_norm_: Callable[[list[Tensor], float], Array] = clip_grad_norm_,
 ) -> tuple[Tensor, Array, Hidden]:
     """Train on one chunk: data (T, B), target (T·B,), and the state before it.
 
     Returns the loss in nats per word, the gradient's norm before clipping, and the state after
-    the chunk, none of them with a history. Where several processes share a batch, `clip_gradient`
-    first sums their gradients.
+    the chunk, none of them with a history. Where processes share a batch, their `clip_grad_norm_`
+    first sums the gradients.
     """
     hidden = repackage_hidden(hidden)  # this truncates BPTT
     optimizer.zero_grad()
     loss, hidden = model.loss(data, target, hidden)
     loss.backward()
-    norm = clip_gradient(optimizer.params, clip)
+    norm = clip_grad_norm_(optimizer.params, clip)
     optimizer.step()
     return loss.detach(), norm, repackage_hidden(hidden)
 

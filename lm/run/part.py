@@ -7,6 +7,8 @@ memory at a time.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from minigrad import Tensor, random
@@ -78,7 +80,7 @@ class Part:
         return total, tuple(Tensor(xp.concatenate(h, axis=1)) for h in zip(*ends, strict=True))
 
 
-def part_of(model: RNNModel, columns: slice, total: int, pieces: int = 1) -> RNNModel | Part:
+def part_of(model: RNNModel, columns: slice, total: int, pieces: int = 1) -> RNNModel:
     """What `train_step` trains on these columns: for a whole batch, the model itself."""
     whole = columns == slice(0, total) and pieces == 1
-    return model if whole else Part(model, columns, total, pieces)
+    return model if whole else cast(RNNModel, Part(model, columns, total, pieces))
