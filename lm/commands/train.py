@@ -20,7 +20,7 @@ from ..run.clock import Clock
 from ..run.launch import is_rank, launch, must_be_alone
 from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
-from ..run.progress import watch
+from ..run.progress import Lines, watch
 from ..run.ranks import ALONE, Alone
 from ..run.saving import best_path_of, latest_path
 from ..run.start import start
@@ -108,7 +108,8 @@ def train(
         trainer.fit()
         return
     state = trainer.state
-    lines = watch(settings.epochs)
+    # The output of ranks is collected line by line, also by an mpiexec that gives them a terminal.
+    lines = watch(settings.epochs) if ranks.size == 1 else Lines()
     trainer.observers.append(lines)
 
     def observe() -> None:

@@ -26,16 +26,11 @@ STARTED_AS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # set by the lau
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 PATIENCE = 5.0  # seconds for the ranks to end by themselves at a second Ctrl-C
 
-# What launchers print about a failure, which our own line replaces. MPICH's writes a banner to
-# standard output.
+# MPICH's mpiexec writes a banner about a failure to standard output.
 BANNER = re.compile(
     r"=*$|= {3}|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|\[mpiexec@"
 )
-NOISE = re.compile(
-    r"Abort\(\d+\) on node|\[(mpiexec|proxy)|-{20,}$|application called MPI_Abort"
-    r"|(mpiexec|mpirun|prterun|prte) |Primary job|a non-zero exit code|$"
-)
-STACK = re.compile(r"Timeout \(|(Current thread|Thread) 0x|  File ")  # of a frozen rank
+KILLED = re.compile(r"\(signal (\d+)\)|signal (\d+) \(")  # as MPICH and Open MPI say it
 RULE = "=" * 89  # ours, in the closing lines
 
 
@@ -98,6 +93,7 @@ class Launch:
         self.command, self.env = command, env
         self.latest, self.timeout = latest, timeout
         self.errors: list[str] = []  # lines of ours that begin with "error: "
+        self.others: list[str] = []  # of the launcher, and tracebacks
         self.timed_out = self.closed = False
         self.killed_by: int | None = None  # the number of a signal
         self._asked = 0.0  # when the ranks were asked to stop
@@ -144,15 +140,19 @@ class Launch:
             pass
 
     def _err(self, line: str) -> None:
+        """Pass a warning of ours on; keep all else, which a failure's one line may replace."""
+        line = line.strip("\0\n")
         self._look_for_cause(line)
-        if line.startswith("error: "):
-            self.errors.append(line.removeprefix("error: ").strip())
-        elif not (NOISE.match(line) or (self.timed_out and STACK.match(line))):
-            complain(line.rstrip("\n"))
+        if line.startswith("warning: "):
+            complain(line)
+        elif line.startswith("error: "):
+            self.errors.append(line.removeprefix("error: "))
+        else:
+            self.others.append(line)
 
     def _look_for_cause(self, line: str) -> None:
         self.timed_out = self.timed_out or line.startswith("Timeout (")
-        if found := re.search(r"\(signal (\d+)\)|on signal (\d+)", line):
+        if found := KILLED.search(line):
             self.killed_by = int(found[1] or found[2])
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
@@ -186,9 +186,13 @@ class Launch:
     def _report(self, status: int, started: float) -> None:
         """Raise UserError with the one line that says why the ranks have failed, if they have."""
         if status == 0:
+            for line in self.others:
+                complain(line)
             return
         if self.errors:
-            if status == 1:  # a bug, whose traceback is above
+            if status == 1:  # a bug
+                for line in _traceback(self.others):
+                    complain(line)
                 complain(f"error: {self.errors[0]}")
                 raise SystemExit(1)
             raise UserError(self.errors[0])
@@ -211,3 +215,10 @@ class Launch:
 def _each_line(stream: IO[bytes], use: Callable[[str], None]) -> None:
     for line in stream:
         use(line.decode(errors="backslashreplace"))
+
+
+def _traceback(lines: Sequence[str]) -> list[str]:
+    """The first traceback among lines: its indented lines, and the one that ends it."""
+    start = next((i for i, line in enumerate(lines) if line.startswith("Traceback ")), len(lines))
+    end = next((i for i, line in enumerate(lines) if i > start and line[:1] != " "), len(lines))
+    return list(lines[start : end + 1])

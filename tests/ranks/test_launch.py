@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from lm.checkpoint import load_checkpoint
+from lm.console import UserError
+from lm.run.launch import Launch
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "train_ptb.py"
@@ -248,6 +250,35 @@ def test_a_job_of_mpiexec_joins_or_is_refused(mpi: None, text: Path, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("End of training") == 1
     assert_intact(tmp_path, epoch=3)
+
+
+# What Open MPI's mpiexec has written to standard error.
+OPEN_MPI = {
+    "prterun noticed that process rank 1 with PID 27 on node vm exited on\nsignal 9 (Killed).\n": (
+        "a rank was killed by SIGKILL, perhaps for lack of memory; nothing was saved"
+    ),
+    "Timeout (0:00:05)!\nThread 0x00007f (most recent call first):\n  File x\nprterun detected\n": (
+        "no step was done within --step-timeout, 5 seconds: a rank is frozen; nothing was saved"
+    ),
+    "---\nMPI_ABORT was invoked on rank 1\n\0error: on rank 1: no file\nterminated by signals\n": (
+        "on rank 1: no file"
+    ),
+    "prterun detected that one or more processes exited\n": (
+        "mpiexec ended with status 2; nothing was saved"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OPEN_MPI)
+def test_open_mpis_words_become_one_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch = Launch([], {}, tmp_path / "none", 5.0)
+    for line in text.splitlines(keepends=True):
+        launch._err(line)
+    with pytest.raises(UserError, match=f"^{re.escape(OPEN_MPI[text])}$"):
+        launch._report(2, 0.0)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow
