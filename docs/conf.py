@@ -51,7 +51,7 @@ contents = {
     "index": {
         "Course": ["course/index", *(f"course/{name}" for name in CHAPTERS)],
         "Beside the course": [f"course/{name}" for name in BESIDE],
-        "Guides": ["gradcheck", "mutation", "speed", "gpu"],
+        "Guides": ["gradcheck", "mutation", "speed", "gpu", "many-machines"],
         "Reference": ["api/index"],
         "Project": ["README <project/readme>", "project/contributing", "project/changelog"],
     },

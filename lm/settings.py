@@ -170,18 +170,26 @@ def _check(name: str, value: Any, kind: Any) -> None:
 
 
 def choose(
-    given: Mapping[str, Any], preset: str | None = None, resumed: Mapping[str, Any] | None = None
+    given: Mapping[str, Any],
+    preset: str | None = None,
+    resumed: Mapping[str, Any] | None = None,
+    accumulate: int = 1,
 ) -> Settings:
     """The settings of a run, resolved.
 
     `given` overrides the preset, which overrides `resumed`, which overrides the defaults. None
-    means unset; names in `given` that are not settings are ignored. Raises UserError for settings
-    that conflict with each other or, unless `FREE`, with `resumed`, and ValueError for invalid
-    settings in `resumed` (see `stored`).
+    means unset; names in `given` that are not settings are ignored. A batch size counts the columns
+    of one of `accumulate` pieces; that of the result and of `resumed`, the columns of all of them.
+    Raises UserError for settings that conflict with each other or, unless `FREE`, with `resumed`,
+    and ValueError for invalid settings in `resumed` (see `stored`).
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     wanted = dict(PRESETS[preset]) if preset else {}
     wanted |= {name: given[name] for name in names if given.get(name) is not None}
+    if resumed is None:
+        wanted.setdefault("batch_size", Settings.batch_size)
+    if "batch_size" in wanted:
+        wanted["batch_size"] *= accumulate
     if resumed is not None:
         run = stored(resumed).as_dict()
         for name, value in wanted.items():

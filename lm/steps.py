@@ -48,11 +48,13 @@ def train_step(
     target: np.ndarray,
     hidden: Hidden,
     clip: float,
+    clip_grad_norm_: Callable[[list[Tensor], float], Array] = clip_grad_norm_,
 ) -> tuple[Tensor, Array, Hidden]:
     """Train on one chunk: data (T, B), target (T·B,), and the state before it.
 
     Returns the loss in nats per word, the gradient's norm before clipping, and the state after
-    the chunk, none of them with a history.
+    the chunk, none of them with a history. Where processes share a batch, their `clip_grad_norm_`
+    first sums the gradients.
     """
     hidden = repackage_hidden(hidden)  # this truncates BPTT
     optimizer.zero_grad()

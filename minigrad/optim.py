@@ -233,22 +233,42 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     the gradients stay unchanged; the caller can test the returned norm. (Pascanu et al. 2013,
     algorithm 1)
     """
-    params = [params] if isinstance(params, Tensor) else params
-    grads = [p.grad for p in _unique(params) if p.grad is not None]
+    grads = _gradients(params)
     if not grads:
         return 0.0
-    norm = (on_gpu.clip_grad_norm_ if takes(*grads) else _clip)(grads, max_norm)
+    if takes(*grads):
+        norm = on_gpu.clip_grad_norm_(grads, max_norm)
+    else:
+        norm = get_total_norm(grads)
+        _clip(grads, max_norm, norm)
     if mode.watch is not None:
         mode.watch.off_tape("clip_grad_norm_")
     return norm
 
 
-def _clip(grads: list[Array], max_norm: float) -> Array:
-    xp = array_module(grads[0])
+def get_total_norm(tensors: Iterable[Array]) -> Array:
+    """The norm of all elements of these arrays together, a scalar."""
+    arrays = list(tensors)
     # As a dot product, BLAS sums the squares on all cores, without an array of squares.
-    norm = xp.sqrt(sum(xp.vdot(g, g) for g in grads))
+    return array_module(arrays[0]).sqrt(sum(array_module(a).vdot(a, a) for a in arrays))
+
+
+def clip_grads_with_norm_(
+    params: Tensor | Iterable[Tensor], max_norm: float, total_norm: Array
+) -> None:
+    """`clip_grad_norm_` with a total norm that the caller has computed."""
+    _clip(_gradients(params), max_norm, total_norm)
+    if mode.watch is not None:
+        mode.watch.off_tape("clip_grad_norm_")
+
+
+def _gradients(params: Tensor | Iterable[Tensor]) -> list[Array]:
+    params = [params] if isinstance(params, Tensor) else params
+    return [p.grad for p in _unique(params) if p.grad is not None]
+
+
+def _clip(grads: list[Array], max_norm: float, norm: Array) -> None:
     scale = max_norm / (norm + 1e-6)  # as in PyTorch, for equal results
-    if scale < 1 and xp.isfinite(norm):
+    if scale < 1 and math.isfinite(norm):
         for g in grads:
             by_rows(functools.partial(_scale, g, scale), g)
-    return norm

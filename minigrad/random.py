@@ -7,8 +7,10 @@ is seeded, saved and restored here too.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from .gpu import masks
 
 class _State(threading.local):
     generator: np.random.Generator | None = None  # made at first use: its import takes time
+    columns: tuple[int, int, int] | None = None  # see `columns`; None for whole masks
 
 
 _state = _State()
@@ -67,8 +70,61 @@ def _place(draws: np.ndarray) -> Array:
     return current_module().asarray(draws.astype(get_default_dtype()))
 
 
+@contextlib.contextmanager
+def columns(start: int, stop: int, total: int) -> Iterator[None]:
+    """Inside `with`, every mask is columns `start` to `stop` (axis 1) of one with `total` columns.
+
+    The generator advances as for the whole mask. So those who compute a batch together, each some
+    of its columns, use the same masks and end with the same state as one who computes all of it.
+    """
+    before, _state.columns = _state.columns, (start, stop, total)
+    try:
+        yield
+    finally:
+        _state.columns = before
+
+
+def position(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Where the elements of a mask of this shape lie in the whole one: width, stride, offset.
+
+    Element i is element i // width * stride + i % width + offset of the whole. Raises ValueError if
+    the shape does not have as many columns as `columns` says.
+    """
+    if _state.columns is None:
+        return math.prod(shape), 0, 0
+    start, stop, total = _state.columns
+    if len(shape) < 2 or shape[1] != stop - start:
+        raise ValueError(f"a mask of shape {shape} does not have the columns {start} to {stop}")
+    size = math.prod(shape[2:])
+    return (stop - start) * size, total * size, start * size
+
+
 def keep_mask(shape: tuple[int, ...], p: float) -> np.ndarray:
-    """A mask for dropout: each element is True (keep) with probability 1 - p."""
-    n = math.prod(shape)
-    bits = generator().bit_generator.random_raw((n + 1) // 2).view(np.uint32)  # two from each draw
-    return (bits[:n] >= round(p * 2**32)).reshape(shape)
+    """A mask for dropout: each element is True (keep) with probability 1 - p.
+
+    Raises ValueError if it does not have as many columns as `columns` says.
+    """
+    place = position(shape)
+    bits = _bits(place[0]) if _state.columns is None else _bits_of_columns(shape[0], *place)
+    return (bits >= round(p * 2**32)).reshape(shape)
+
+
+def _bits(n: int) -> np.ndarray:
+    """n numbers of 32 bits: two from each draw, of which the last may leave one unused."""
+    return generator().bit_generator.random_raw((n + 1) // 2).view(np.uint32)[:n]
+
+
+def _bits_of_columns(rows: int, width: int, stride: int, offset: int) -> np.ndarray:
+    """Those of `_bits(rows * stride)` that belong to some columns, without drawing the others."""
+    stream: Any = generator().bit_generator
+    before, drawn = stream.state, 0
+    bits = np.empty((rows, width), np.uint32)
+    for row in range(rows):
+        first = row * stride + offset
+        end = first + width
+        stream.advance(first // 2 - drawn)  # -1 if the row before used half of a draw
+        drawn = (end + 1) // 2
+        bits[row] = stream.random_raw(drawn - first // 2).view(np.uint32)[first % 2 :][:width]
+    stream.advance((rows * stride + 1) // 2 - drawn)
+    stream.state = {**before, "state": stream.state["state"]}  # `advance` clears the other fields
+    return bits

@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import itertools
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from ..arguments import Parser, at_least_one, called_as, every
+from ..arguments import Parser, at_least_one, called_as, every, positive
 from ..checkpoint import Checkpoint, load_checkpoint, must_fit
 from ..console import UserError, warn
 from ..corpus import Dictionary
 from ..datasets import corpus_files
 from ..files import same_file
 from ..run.clock import Clock
+from ..run.launch import is_rank, launch, must_be_alone
 from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
-from ..run.progress import watch
-from ..run.saving import best_path_of
+from ..run.progress import Lines, watch
+from ..run.ranks import ALONE, Alone
+from ..run.saving import best_path_of, latest_path
 from ..run.start import start
 from ..run.trainer import Trainer
 from ..settings import PRESETS, Settings, choose, rules
@@ -32,6 +35,9 @@ NOT_KEPT = {
     "report": None,
     "tensorboard": None,
     "detect-anomaly": False,
+    "ranks": 1,
+    "step-timeout": 600.0,
+    "accumulate": 1,
 }
 
 
@@ -39,39 +45,78 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     if args.resume is not None and args.dry_run:
         raise UserError("--dry-run would overwrite the run that --resume continues; omit one")
-    checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
+    if args.ranks == 1:
+        must_be_alone()
+        train_on(ALONE, args)
+    elif is_rank():
+        from ..run.mpi import joined
+
+        with joined(args.ranks, args.step_timeout) as ranks:
+            train_on(ranks, args)
+    else:
+        given = sys.argv[1:] if argv is None else argv
+        program = [*called_as("train")[1:], *given]
+        launch(args.ranks, program, latest_path(save_path(args)), args.step_timeout)
+
+
+def train_on(ranks: Alone, args: argparse.Namespace) -> None:
+    """Train as one of the ranks, or alone."""
+    read = None if args.resume is None else lambda: load_checkpoint(args.resume)
+    checkpoint = None if read is None else ranks.first(read)
     with must_fit(args.resume):
-        settings = choose(vars(args), args.preset, checkpoint.settings if checkpoint else None)
+        settings = choose(
+            vars(args), args.preset, checkpoint.settings if checkpoint else None, args.accumulate
+        )
 
     # The flow chart of a report. On a GPU only the host's time could be read, and the search for an
     # anomaly needs the tape for itself.
-    timed = args.report is not None and settings.backend == "numpy" and not args.detect_anomaly
+    timed = (
+        ranks.rank == 0
+        and args.report is not None
+        and settings.backend == "numpy"
+        and not args.detect_anomaly
+    )
     with Clock() if timed else nullcontext() as clock:
-        train(args, settings, checkpoint, clock)
+        train(ranks, args, settings, checkpoint, clock)
 
 
 def train(
-    args: argparse.Namespace, settings: Settings, checkpoint: Checkpoint | None, clock: Clock | None
+    ranks: Alone,
+    args: argparse.Namespace,
+    settings: Settings,
+    checkpoint: Checkpoint | None,
+    clock: Clock | None,
 ) -> None:
     trainer = start(
         settings,
-        default_save(args.resume) if args.save is None else args.save,
+        save_path(args),
         Dictionary(checkpoint.vocabulary) if checkpoint else None,
+        ranks,
         log_interval=args.log_interval,
         limit=1 if args.dry_run else None,
         save_every=args.save_every,
         detect_anomaly=args.detect_anomaly,
+        pieces=args.accumulate,
     )
     if args.dry_run:
         trainer.epochs = 1
     if checkpoint:
         with must_fit(args.resume):
             trainer.resume(checkpoint)
+    if ranks.rank > 0:
+        ranks.each(lambda: None)
+        trainer.fit()
+        return
     state = trainer.state
-    lines = watch(settings.epochs)
+    # The output of ranks is collected line by line, also by an mpiexec that gives them a terminal.
+    lines = watch(settings.epochs) if ranks.size == 1 else Lines()
     trainer.observers.append(lines)
-    keep_apart(args, trainer)
-    trainer.observers += observers(args, trainer, checkpoint, clock)
+
+    def observe() -> None:
+        keep_apart(args, trainer)
+        trainer.observers += observers(args, trainer, checkpoint, clock)
+
+    ranks.each(observe)
     if unknown := trainer.unknown["train"]:
         warn(
             f"{unknown:,} of the training text's {trainer.words:,} words are not in the "
@@ -79,7 +124,7 @@ def train(
         )
     with trainer.stop:  # until the last line, which a second Ctrl-C must not suppress
         trainer.fit()
-        if trainer.stop.requested and trainer.unfinished:
+        if trainer.stopping and trainer.unfinished:
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
             lines.command(to_continue(args, trainer.latest_path))
@@ -120,9 +165,11 @@ def to_continue(args: argparse.Namespace, latest: Path) -> str:
     return shlex.join(words)
 
 
-def default_save(resumed: str | None) -> Path:
-    """Where a run saves its best model by default; a resumed run, where it did before."""
-    return Path("model.safetensors") if resumed is None else best_path_of(resumed)
+def save_path(args: argparse.Namespace) -> Path:
+    """Where a run saves its best model; by default a resumed run, where it did before."""
+    if args.save is not None:
+        return Path(args.save)
+    return Path("model.safetensors") if args.resume is None else best_path_of(args.resume)
 
 
 def keep_apart(args: argparse.Namespace, trainer: Trainer) -> None:
@@ -160,5 +207,12 @@ def parser() -> Parser:
     p.add_argument("--tensorboard", metavar="DIR", help="write for TensorBoard, into this folder")
     p.add_argument("--detect-anomaly", action="store_true",
                    help="find the operation that first gives NaN or infinity; slower")  # fmt: skip
+    p.add_argument("--ranks", type=at_least_one, default=NOT_KEPT["ranks"],
+                   help="processes that share the columns of each batch, over MPI")  # fmt: skip
+    p.add_argument("--step-timeout", type=positive, default=NOT_KEPT["step-timeout"],
+                   help="seconds after which a rank stops waiting for the others")  # fmt: skip
+    p.add_argument("--accumulate", type=at_least_one, default=NOT_KEPT["accumulate"], metavar="K",
+                   help="batches whose gradients are summed for each step: as K times as many "
+                   "columns, with the memory of --batch-size")  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="one batch of everything, as a test")
     return p

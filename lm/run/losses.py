@@ -7,6 +7,8 @@ import time
 
 from minigrad.backend import Array, floats
 
+from .ranks import ALONE, Alone
+
 
 class Losses:
     """Sums the losses since the last report; a checkpoint keeps `total` and `count`.
@@ -30,11 +32,15 @@ class Losses:
         self.words += words
         self._unread.append((loss, norm))
 
-    def read(self) -> list[tuple[float, float]]:
-        """Read and sum what was added since the last call: each loss and gradient norm."""
+    def read(self, ranks: Alone = ALONE) -> list[tuple[float, float]]:
+        """Read and sum what was added since the last call: each loss and gradient norm.
+
+        Each rank has added its part of the loss of a batch.
+        """
         values = floats(*itertools.chain(*self._unread))  # the only wait for a GPU
         self._unread.clear()
-        steps = list(zip(values[::2], values[1::2], strict=True))
+        losses = ranks.sum(values[::2])
+        steps = list(zip(losses, values[1::2], strict=True))
         for loss, self.norm in steps:
             self.total += loss
             self.count += 1

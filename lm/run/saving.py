@@ -156,6 +156,26 @@ class Saver:
         return best.model
 
 
+class NotSaving(Saver):
+    """Stands for `Saver` on the ranks that save nothing."""
+
+    def __init__(self) -> None:
+        self.last_good = self.kept_loss = None
+
+    def due(self) -> bool:
+        return False
+
+    def begin(self) -> None: ...
+
+    def latest(self, checkpoint: Checkpoint, last: bool = False) -> None: ...
+
+    def best(self, checkpoint: Checkpoint, loss: float | None) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def resume(self, checkpoint: Checkpoint) -> None: ...
+
+
 def _must_be_writable(path: Path) -> None:
     """Raise UserError if no file can be created or replaced at `path` or the target of a link."""
     link = os.path.islink(path)

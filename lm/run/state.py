@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import secrets
+
+import numpy as np
 
 from minigrad import Tensor, random
 from minigrad.backend import array_module, to_host
@@ -15,6 +18,7 @@ from ..model import RNNModel, as_tuple
 from ..settings import Settings
 from .losses import Losses
 from .position import Position
+from .ranks import ALONE, Alone
 
 
 class RunState:
@@ -25,18 +29,26 @@ class RunState:
 
     hidden: tuple[Tensor, ...]  # carried from chunk to chunk, for every cell as a tuple
 
-    def __init__(self, model: RNNModel, settings: Settings, vocabulary: list[str]) -> None:
+    def __init__(
+        self, model: RNNModel, settings: Settings, vocabulary: list[str], ranks: Alone = ALONE
+    ) -> None:
         self.model = model
         self.settings = settings.resolved()
+        self.ranks, self.columns = ranks, ranks.columns(settings.batch_size)
         self.vocabulary = vocabulary
         self.optimizer: Optimizer = SGD(model.parameters(), self.settings.first_lr)
         self.position = Position()
         self.losses = Losses()
-        self.id = secrets.token_hex(8)  # not from the library's generator, which it would advance
+        # Not from the library's generator, which it would advance.
+        self.id = ranks.first(lambda: secrets.token_hex(8))
+        ranks.copy_first(p.data for p in self.optimizer.params)
+        random.set_state(ranks.first(random.get_state))
         self.reset_hidden()
 
     def reset_hidden(self) -> None:
-        self.hidden = as_tuple(self.model.init_hidden(self.settings.batch_size))
+        """The state before the first word, of this rank's columns."""
+        width = self.columns.stop - self.columns.start
+        self.hidden = as_tuple(self.model.init_hidden(width))
 
     def summary(self, unknown: dict[str, int]) -> str:
         """One line: what is trained. `unknown` counts the unknown words of each split."""
@@ -49,7 +61,11 @@ class RunState:
         )
 
     def checkpoint(self) -> Checkpoint:
-        """The state as a checkpoint, which holds the position, the losses and the id in `run`."""
+        """The state as a checkpoint, which holds the position, the losses and the id in `run`.
+
+        It is the same on all ranks, with the hidden state of all columns.
+        """
+        columns, gather = self.settings.batch_size, self.ranks.gather
         sums = {"loss_sum": self.losses.total, "loss_count": self.losses.count}
         return Checkpoint(
             settings=self.settings.as_dict(),
@@ -60,9 +76,16 @@ class RunState:
                 "position": {**dataclasses.asdict(self.position), **sums},
                 "random": random.get_state(),
             },
-            hidden={str(i): to_host(h.data) for i, h in enumerate(self.hidden)},
+            hidden={str(i): gather(to_host(h.data), columns) for i, h in enumerate(self.hidden)},
             optimizer=self.optimizer.state_dict(),
         )
+
+    def fingerprint(self) -> str:
+        """A hash of what is equal on all ranks: weights, random state, learning rate."""
+        found = hashlib.sha256(repr((random.get_state(), self.optimizer.lr)).encode())
+        for p in self.optimizer.params:
+            found.update(np.ascontiguousarray(to_host(p.data)).reshape(-1).data)
+        return found.hexdigest()[:16]
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Return to the state in a checkpoint, and set the library's random state.
@@ -77,7 +100,8 @@ class RunState:
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         xp = array_module(self.optimizer.params[0].data)
-        self.hidden = tuple(Tensor(xp.asarray(h)) for _, h in sorted(checkpoint.hidden.items()))
+        own = (h[:, self.columns] for _, h in sorted(checkpoint.hidden.items()))
+        self.hidden = tuple(Tensor(xp.asarray(np.ascontiguousarray(h))) for h in own)
         position = dict(checkpoint.run["position"])
         self.losses = Losses(position.pop("loss_sum", 0.0), position.pop("loss_count", 0))
         self.position = Position(**position)

@@ -22,8 +22,10 @@ from ..steps import evaluate, train_step
 from .divergence import DivergenceWatch, where
 from .losses import Losses
 from .observer import EpochEnd, Observer, Report
+from .part import part_of
 from .position import Stopwatch
-from .saving import Saver
+from .ranks import ALONE, Alone, share
+from .saving import NotSaving, Saver, latest_path
 from .state import RunState
 from .stopping import StopRequest
 
@@ -36,8 +38,10 @@ class Trainer:
     `best_path` receives the model with the best validation loss. `latest_path`, from which `resume`
     continues, receives the state after every epoch, within an epoch as often as `save_every` says,
     and at Ctrl-C or SIGTERM. `limit` is the most batches of each split. `detect_anomaly` finds the
-    first operation whose result is not finite. Raises UserError if a split is too short or
-    `best_path` can't be written to.
+    first operation whose result is not finite. Each batch is computed in so many `pieces`, with the
+    columns of one in memory at a time. Several `ranks` share the columns of each batch, and decide
+    together when to report, save and stop; the first of them reports and saves. Raises UserError if
+    a split is too short or `best_path` can't be written to.
     """
 
     def __init__(
@@ -50,10 +54,16 @@ class Trainer:
         limit: int | None = None,
         save_every: Every | None = None,
         detect_anomaly: bool = False,
+        pieces: int = 1,
+        ranks: Alone = ALONE,
     ) -> None:
-        self.saver = Saver(Path(best_path), save_every)
-        self.best_path, self.latest_path = self.saver.best_path, self.saver.latest_path
-        self.state = RunState(model, settings, corpus.dictionary.idx2word)
+        self.ranks = ranks
+        first = ranks.rank == 0
+        self.saver = ranks.each(
+            lambda: Saver(Path(best_path), save_every) if first else NotSaving()
+        )
+        self.best_path, self.latest_path = Path(best_path), latest_path(Path(best_path))
+        self.state = RunState(model, settings, corpus.dictionary.idx2word, ranks)
         self.model, self.settings = model, self.state.settings
         self.unknown, self.words = corpus.unknown, len(corpus.train)
         self.observers: list[Observer] = []
@@ -65,10 +75,14 @@ class Trainer:
         self.valid_source = columns("valid", corpus.valid, EVAL_BATCH_SIZE)[:rows]
         self.test_source = columns("test", corpus.test, EVAL_BATCH_SIZE)[:rows]
         self.batches = count_batches(self.train_source, settings.bptt)
+        mine = self.state.columns
+        self.own_source = self.train_source[:, mine]
+        self.own_part = part_of(model, mine, settings.batch_size, pieces)
         self.divergence = DivergenceWatch(
             "" if detect_anomaly else ", or find the cause with --detect-anomaly"
         )
         self.stop = StopRequest()
+        self.stopping = False  # whether a stop has been requested on any rank
         self._has_reported = self._said_stopping = False
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -85,6 +99,7 @@ class Trainer:
         Raises UserError if training diverges, or its result can't be saved.
         """
         keep_freed_memory()
+        self.ranks.listen(self.stop)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.stop)
             for observer in self.observers:
@@ -97,12 +112,15 @@ class Trainer:
                 stack.enter_context(detect_anomaly())
             self.saver.begin()
             try:
-                while self.unfinished and not self.stop.requested:
+                self._decide()
+                while self.unfinished and not self.stopping:
                     self.train_epoch()
-                    if not self.stop.requested:
+                    if not self.stopping:
                         self.end_epoch()
+                        self._decide()
             except BrokenPipeError:  # nobody reads the lines any more: save the state
-                self.saver.latest(self.checkpoint())
+                if self.ranks.size == 1:  # others are not where they could take part
+                    self.saver.latest(self.checkpoint())
                 raise
             self._note_stopping()
             return self.finish()
@@ -120,37 +138,52 @@ class Trainer:
             state.reset_hidden()
         state.losses.restart_clock()
         watch = Stopwatch()
-        while position.batch < self.batches and not self.stop.requested:
+        while position.batch < self.batches and not self.stopping:
             words = self._step()
             for observer in self.observers:
                 observer.batch(position.epoch, position.batch, self.batches, words)
+            long = not self._has_reported and state.losses.seconds >= FIRST_REPORT
+            save, early = self._decide(self.saver.due(), long)
             if position.batch % self.log_interval == 0 or position.batch == self.batches:
                 self._report()
-            elif not self._has_reported and state.losses.seconds >= FIRST_REPORT:
+            elif early:
                 self._report(early=True)
             self._note_stopping()
             wall, cpu = watch.lap()
             position.train_seconds += wall
             position.cpu_seconds += cpu
-            if self.saver.due():
+            if save:
                 self.saver.latest(self.checkpoint())
 
+    def _decide(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether each flag is set on any rank. All learn of a request to stop."""
+        self.ranks.alive()
+        self.stopping, *decided = self.ranks.any(self.stop.requested, *flags)
+        return tuple(decided)
+
     def _step(self) -> int:
-        """Train on the next chunk; returns its number of words."""
+        """Train on the next chunk; returns its number of words, of all ranks."""
         state, position, settings = self.state, self.state.position, self.settings
-        data, target = get_batch(self.train_source, position.batch * settings.bptt, settings.bptt)
+        data, target = get_batch(self.own_source, position.batch * settings.bptt, settings.bptt)
         try:
             loss, norm, hidden = train_step(
-                self.model, state.optimizer, data, target, state.hidden, settings.clip
+                self.own_part,
+                state.optimizer,
+                data,
+                target,
+                state.hidden,
+                settings.clip,
+                self.ranks.clip_grad_norm_,
             )
         except AnomalyError as error:
             place = where(position.batch + 1, position.epoch, state.optimizer.lr)
             fault = f"{error}; at {place}"
             raise self.divergence.error(fault, self.saver.last_good) from error
         state.hidden = as_tuple(hidden)
-        state.losses.add(loss.data, norm, target.size)
+        words = len(data) * settings.batch_size
+        state.losses.add(loss.data, norm, words)
         position.batch += 1
-        return target.size
+        return words
 
     def end_epoch(self) -> None:
         """Validate; lower the learning rate; save, and keep the model if it is the best."""
@@ -164,8 +197,8 @@ class Trainer:
         for observer in self.observers:
             observer.epoch_end(end)
         if not math.isfinite(loss):
-            fault = f"the validation loss is {loss} after epoch {epoch}"
-            raise self.divergence.error(fault, self.saver.last_good)
+            self.divergence.fault = f"the validation loss is {loss} after epoch {epoch}"
+            self._end_if_diverged()
         improved = state.position.end_epoch(loss)
         decay = not improved if settings.decay_after is None else epoch >= settings.decay_after
         if decay:
@@ -180,11 +213,11 @@ class Trainer:
         self.saver.latest(checkpoint, last=True)
         if self.saver.kept_loss is None:  # stopped before the first validation
             self.saver.best(checkpoint, None)
-        self.model.load_state_dict(self.saver.best_model(checkpoint))
+        self.model.load_state_dict(self.ranks.first(lambda: self.saver.best_model(checkpoint)))
         loss = self.test()
         for observer in self.observers:
             observer.end(loss)
-        self.saver.finish()
+        self.ranks.first(self.saver.finish)
         return loss
 
     def validate(self) -> float:
@@ -194,14 +227,21 @@ class Trainer:
         return self._evaluate("testing", self.test_source)
 
     def _evaluate(self, doing: str, source: np.ndarray) -> float:
-        """The loss over a split, with its progress reported."""
+        """The loss over a split, with its progress reported. Each rank takes some columns."""
+        total = source.shape[1]
+        mine = source[:, share(self.ranks.rank, self.ranks.size, total)]
 
         def tell(batch: int, batches: int, words: int) -> None:
+            self.ranks.alive()
             for observer in self.observers:
-                observer.evaluating(doing, batch, batches, words)
+                observer.evaluating(doing, batch, batches, words * total // mine.shape[1])
             self._note_stopping()
 
-        return evaluate(self.model, source, self.settings.bptt, progress=tell)
+        part = 0.0
+        if mine.shape[1]:  # all columns have the same number of words
+            loss = evaluate(self.model, mine, self.settings.bptt, progress=tell)
+            part = loss * (mine.shape[1] / total)
+        return self.ranks.sum([part])[0]
 
     def checkpoint(self) -> Checkpoint:
         """The whole run as it is now. Raises UserError if it has diverged."""
@@ -212,11 +252,11 @@ class Trainer:
         states = {f"the hidden state {i}": h for i, h in checkpoint.hidden.items()}
         position, lr = self.state.position, self.state.optimizer.lr
         self.divergence.check_arrays({**checkpoint.model, **states}, position, lr)
-        self.divergence.raise_if_found(self.saver.last_good)
+        self._end_if_diverged()
         return checkpoint
 
     def _read_losses(self) -> None:
-        steps = self.state.losses.read()
+        steps = self.state.losses.read(self.ranks)
         self.divergence.check_steps(steps, self.state.position, self.state.optimizer.lr)
 
     def _report(self, early: bool = False) -> None:
@@ -226,6 +266,8 @@ class Trainer:
         """
         self._read_losses()
         position, losses = self.state.position, self.state.losses
+        place = where(position.batch, position.epoch, self.state.optimizer.lr)
+        self.ranks.must_be_equal(f"the weights after {place}", self.state.fingerprint)
         report = Report(
             epoch=position.epoch,
             batch=position.batch,
@@ -245,7 +287,11 @@ class Trainer:
                 observer.early(report)
             else:
                 observer.report(report)
-        self.divergence.raise_if_found(self.saver.last_good)
+        self._end_if_diverged()
+
+    def _end_if_diverged(self) -> None:
+        """Raise UserError, on all ranks, if a value was not finite."""
+        self.ranks.first(lambda: self.divergence.raise_if_found(self.saver.last_good))
 
     def _note(self, text: str) -> None:
         for observer in self.observers:
@@ -266,6 +312,7 @@ class Trainer:
 
     def _note_stopping(self) -> None:
         """Say once that the run is stopping, if it is not at its end."""
-        if self.stop.requested and self.unfinished and not self._said_stopping:
+        stopping = self.stop.requested or self.stopping
+        if stopping and self.unfinished and not self._said_stopping:
             self._said_stopping = True
             self._note("stopping: the state is saved, and the best model so far is tested")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import Array, array_module
 from ..ops import mul
+from ..random import position
 from ..tensor import Tensor, record, record_joint
 from .kernels import kernel
 from .masks import count_mask
@@ -19,16 +20,20 @@ def dropout(input: Tensor, p: float, scale: float, mask_shape: tuple[int, ...]) 
     A mask of the input's shape is not saved: the backward kernel computes it again.
     """
     xp, drawn = array_module(input.data), count_mask(p)
+    place = position(mask_shape)
     if mask_shape != input.shape:
         return mul(input, keep_mask(xp, mask_shape, *drawn) * input.dtype.type(scale))
     run = kernel(xp, "dropout")
-    return record(run(input.data, *drawn, scale), (input, lambda dy: run(dy, *drawn, scale)))
+    return record(
+        run(input.data, *drawn, *place, scale),
+        (input, lambda dy: run(dy, *drawn, *place, scale)),
+    )
 
 
 def keep_mask(xp: Any, shape: tuple[int, ...], start: np.uint64, threshold: np.uint32) -> Array:
-    """`masks.keep_bits`, computed on the device."""
+    """`masks.keep_bits`, computed on the device, or some columns of it; see `random.columns`."""
     mask = xp.empty(shape, bool)
-    return kernel(xp, "keep_mask")(start, threshold, mask)
+    return kernel(xp, "keep_mask")(start, threshold, *position(shape), mask)
 
 
 def embedding_gradient(ids: Array, dy: Array, V: int) -> Array:

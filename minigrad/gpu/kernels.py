@@ -184,17 +184,22 @@ def step_backward(cell: CellText, with_product: bool) -> Text:
     )
 
 
+# The index k of a mask's element in the whole mask, as `random.position` says. A whole mask is one
+# row, which needs no division.
+PLACE = "long long k = (i < width ? i : i / width * stride + i % width) + offset;"
+
 KERNELS: dict[str, Text] = {
     # ---------------------------------------------------------------- functional.dropout
     "keep_mask": Text(
-        "uint64 start, uint32 threshold",
+        "uint64 start, uint32 threshold, int64 width, int64 stride, int64 offset",
         "bool keep",
-        "keep = kept(start, i, threshold);",
+        f"{PLACE} keep = kept(start, k, threshold);",
     ),
     "dropout": Text(
-        "T x, uint64 start, uint32 threshold, float64 scale",
+        "T x, uint64 start, uint32 threshold, int64 width, int64 stride, int64 offset, "
+        "float64 scale",
         "T y",
-        "y = kept(start, i, threshold) ? x * T(scale) : T(0);",
+        f"{PLACE} y = kept(start, k, threshold) ? x * T(scale) : T(0);",
     ),
     # ---------------------------------------------------------------- loss.linear_cross_entropy
     "exp_shifted": Text("T z, raw T top, int32 V", "T e", "e = exp(z - top[quotient(i, V)]);"),

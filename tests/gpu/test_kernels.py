@@ -13,7 +13,7 @@ import pytest
 from on_both import assert_allclose, assert_array_equal, here, host
 
 import minigrad as mg
-from minigrad import Tensor, cells, gradcheck, nn, optim
+from minigrad import Tensor, cells, gradcheck, nn, optim, random
 from minigrad import functional as F
 from minigrad.bptt import through_time, unrolled
 from minigrad.gpu import functional as on_gpu
@@ -170,6 +170,25 @@ def test_a_mask_has_the_same_bits_in_numpy(shape: Any, p: float) -> None:
     mg.manual_seed(3)
     for mask in drawn:
         np.testing.assert_array_equal(mask, masks.keep_bits(shape, *masks.count_mask(p)))
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (1, 5, 9), (3, 7)])
+@pytest.mark.parametrize("shared", [(), (0,)])
+def test_columns_of_a_mask_are_those_of_the_whole(shape: Any, shared: Any) -> None:
+    mg.manual_seed(3)
+    x = leaf(np.random.default_rng(0).standard_normal(shape))
+    whole = F.dropout(x, 0.4, shared=shared)
+    whole.sum().backward()
+    state = random.get_state()
+    for start, stop in ((0, 2), (2, 5), (1, shape[1]), (0, shape[1])):
+        mg.manual_seed(3)
+        part = leaf(x.numpy()[:, start:stop].copy())
+        with random.columns(start, stop, shape[1]):
+            y = F.dropout(part, 0.4, shared=shared)
+        y.sum().backward()
+        assert_array_equal(y.data, whole.data[:, start:stop])
+        assert_array_equal(part.grad, x.grad[:, start:stop])
+        assert random.get_state() == state
 
 
 def test_splitmix64_is_the_published_one() -> None:

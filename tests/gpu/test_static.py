@@ -17,6 +17,7 @@ ON_HOST = {
     "minigrad/tensor.py", "minigrad/selftest.py", "lm/batches.py", "lm/checkpoint.py",
     "lm/corpus.py", "lm/sampling.py", "lm/steps.py", "lm/run/divergence.py",
     "lm/interchange.py", "minigrad/memory.py", "lm/frequency.py", "lm/run/webpage.py",
+    "lm/run/mpi.py", "lm/run/start.py", "lm/run/state.py",
 }  # fmt: skip
 
 

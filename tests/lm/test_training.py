@@ -41,9 +41,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Every training step that follows: the states before and after it, its loss and words."""
     seen = []
 
-    def spy(model: Any, optimizer: Any, data: Any, target: Any, hidden: Any, clip: float) -> Any:
+    def spy(model: Any, optimizer: Any, data: Any, target: Any, hidden: Any, *clip: Any) -> Any:
         before = [h.data.copy() for h in hidden]
-        loss, norm, hidden = train_step(model, optimizer, data, target, hidden, clip)
+        loss, norm, hidden = train_step(model, optimizer, data, target, hidden, *clip)
         after = [h.data.copy() for h in hidden]
         seen.append({"before": before, "after": after, "loss": loss.item(), "words": target.size})
         return loss, norm, hidden

@@ -241,3 +241,17 @@ def test_clipping_takes_a_single_tensor_too() -> None:
     w.grad = w.data.copy()
     assert float(optim.clip_grad_norm_(w, 1.0)) == 5.0
     assert_allclose(w.grad, [0.6, 0.8], rtol=1e-5)
+
+
+def test_a_norm_computed_before_clips_like_clip_grad_norm_() -> None:
+    for max_norm in (0.5, 100.0):
+        params = [leaf([1.0, 2.0]), leaf([[3.0], [-4.0]])]
+        others = [leaf([1.0, 2.0]), leaf([[3.0], [-4.0]])]
+        for p in (*params, *others):
+            (p * p).sum().backward()
+        expected = optim.clip_grad_norm_(params, max_norm)
+        norm = optim.get_total_norm(p.grad for p in others)
+        assert float(norm) == float(expected) == pytest.approx(float(np.sqrt(4 * 30)))
+        optim.clip_grads_with_norm_(others, max_norm, norm)
+        for p, other in zip(params, others, strict=True):
+            assert_array_equal(other.grad, p.grad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random as python_random
 import threading
@@ -119,3 +120,36 @@ def test_a_mask_keeps_the_share_that_is_not_dropped(p: float, kept: float) -> No
     mask = host(random.keep_mask((200, 100), p))
     assert mask.dtype == bool
     assert mask.mean() == pytest.approx(kept, abs=0.02 if 0 < p < 1 else 0)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 7, 3), (4, 6, 10), (1, 5, 9), (3, 7), (2, 3, 1, 5), (0, 4, 2)]
+)
+@pytest.mark.parametrize("cuts", [(), (1,), (2, 3), (1, 2)])
+def test_columns_of_a_mask_are_those_of_the_whole_and_move_the_generator_as_far(
+    shape: tuple[int, ...], cuts: tuple[int, ...]
+) -> None:
+    """Also where a draw of two numbers lies across two columns or two rows."""
+    mg.manual_seed(7)
+    random.generator().integers(0, 9, dtype=np.uint32)  # leaves half of a draw in the generator
+    start = random.get_state()
+    assert start["has_uint32"] == 1
+    masks = [random.keep_mask(shape, 0.4) for _ in range(3)]
+    end = random.get_state()
+    edges = [0, *cuts, shape[1]]
+    for first, stop in itertools.pairwise(edges):
+        random.set_state(start)
+        part = (shape[0], stop - first, *shape[2:])
+        with random.columns(first, stop, shape[1]):
+            for mask in masks:
+                assert_array_equal(random.keep_mask(part, 0.4), mask[:, first:stop])
+        assert random.get_state() == end
+    random.keep_mask(shape, 0.4)  # again of the whole
+
+
+def test_a_mask_without_its_columns_is_an_error() -> None:
+    with random.columns(2, 5, 9):
+        with pytest.raises(ValueError, match=r"\(4, 2, 3\) does not have the columns 2 to 5"):
+            random.keep_mask((4, 2, 3), 0.5)
+        with pytest.raises(ValueError, match="does not have the columns"):
+            random.keep_mask((3,), 0.5)

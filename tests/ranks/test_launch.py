@@ -1,0 +1,362 @@
+"""`--ranks N` starts processes and joins them to one run; whatever happens, all of them end.
+
+A rank fails on purpose by means of faulty.py. On a machine that is busy, starting alone may take
+several seconds, so that limits are generous; a rank that hangs is what they have to find.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.checkpoint import load_checkpoint
+from lm.console import UserError
+from lm.run.launch import Launch
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "examples" / "train_ptb.py"
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+
+# An epoch of 30 batches on 20 columns.
+SMALL = ("--emsize=8", "--nhid=8", "--batch-size=20", "--bptt=5", "--lr=1", "--epochs=3")
+STEP_TIMEOUT = 5
+LIMIT = 150.0  # seconds for a whole run on a machine that is busy
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    return write_text(tmp_path / "text", 1)
+
+
+def write_text(folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    for split, sentences in (("train", 501), ("valid", 40), ("test", 40)):
+        draw = random.Random(f"{split}{seed}")
+        lines = (f"the {draw.choice('abcd')} {draw.choice('klm')} it\n" for _ in range(sentences))
+        (folder / f"{split}.txt").write_text("".join(lines))
+    return folder
+
+
+class Run:
+    """A started command and how it ended."""
+
+    def __init__(self, command: list[Any], folder: Path, **env: str) -> None:
+        quiet = {"OMP_NUM_THREADS": "1", "MPIR_CVAR_ENABLE_HEAVY_YIELD": "1"}
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env={**os.environ, **quiet, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self) -> Run:
+        self.out, self.err = self.process.communicate(timeout=LIMIT)
+        self.status = self.process.returncode
+        return self
+
+    def read_until(self, words: str) -> None:
+        """Wait for a line with these words."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if words in line:
+                return
+        raise AssertionError(f"no line with {words!r}")
+
+    def error(self) -> str:
+        """The one line with which it failed."""
+        assert self.status == 2, (self.status, self.out, self.err)
+        warnings = [line for line in self.err.splitlines() if line.startswith("warning: ")]
+        (line,) = [line for line in self.err.splitlines() if line not in warnings]
+        assert line.startswith("error: ")
+        return line
+
+
+@pytest.fixture
+def train(mpi: None, text: Path, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Starts train_ptb.py, or faulty.py, on the small text."""
+    started = []
+
+    def train(*options: str, fault: str = "", before: tuple[str, ...] = (), **env: str) -> Run:
+        program = HERE / "faulty.py" if fault else EXAMPLE
+        command = [*before, program, "--data", text, *SMALL, f"--step-timeout={STEP_TIMEOUT}"]
+        run = Run([*command, *options], tmp_path, FAULT=fault, **env)
+        started.append(run.process)
+        return run
+
+    yield train
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def assert_intact(folder: Path, epoch: int) -> None:
+    """The checkpoints can be loaded; the latest is of the end of this epoch."""
+    assert not list(folder.glob("*.tmp"))
+    load_checkpoint(folder / "model.safetensors")
+    position = load_checkpoint(folder / "model.latest.safetensors").run["position"]
+    assert (position["epoch"], position["batch"]) == (epoch + 1, 0)
+
+
+def assert_nothing_left(folder: Path) -> None:
+    """No process of the run is left, nor becomes one."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if not processes(folder):
+            return
+        time.sleep(0.1)
+    raise AssertionError(processes(folder))
+
+
+def processes(folder: Path) -> list[str]:
+    """The commands of all processes that work in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "cwd") == str(folder):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_two_ranks_print_and_save_what_one_process_does(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    both = train("--ranks=2", "--metrics=both.jsonl", "--save=both.safetensors").wait()
+    alone = train("--metrics=alone.jsonl", "--save=alone.safetensors").wait()
+    assert (both.status, both.err) == (alone.status, alone.err) == (0, "")
+
+    def lines(run: Run) -> list[str]:
+        return re.sub(r"(ms/batch|time:) +[\d.]+s?", r"\1", run.out).splitlines()
+
+    assert lines(both) == lines(alone)
+    ours, theirs = (
+        load_checkpoint(tmp_path / f"{n}.latest.safetensors") for n in ("both", "alone")
+    )
+    assert ours.run["random"] == theirs.run["random"]
+    assert {n: h.shape for n, h in ours.hidden.items()} == {
+        n: h.shape for n, h in theirs.hidden.items()
+    }
+    more = train("--resume=both.latest.safetensors", "--epochs=4").wait()
+    assert more.status == 0, more.err
+    assert re.search(r"end of epoch +4 ", more.out)
+    assert_nothing_left(tmp_path)
+
+
+def test_a_killed_rank_ends_the_run_and_the_checkpoint_goes_on(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = train("--ranks=2", fault="kill:1:20").wait()
+    expected = "a rank was killed by SIGKILL, perhaps for lack of memory; --resume "
+    assert f"{expected}model.latest.safetensors continues" in run.error()
+    assert_nothing_left(tmp_path)
+    assert_intact(tmp_path, epoch=1)
+    more = train("--ranks=3", "--resume=model.latest.safetensors").wait()
+    assert more.status == 0, more.err
+    assert "| end of epoch   3 " in more.out
+
+
+def test_a_frozen_rank_ends_the_run_after_the_timeout(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = train("--ranks=2", fault="freeze:1:20").wait()
+    assert f"no step was done within --step-timeout, {STEP_TIMEOUT} seconds" in run.error()
+    assert_nothing_left(tmp_path)
+    assert_intact(tmp_path, epoch=1)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_a_signal_stops_all_ranks_and_saves(
+    train: Callable[..., Run], tmp_path: Path, number: signal.Signals
+) -> None:
+    run = train("--ranks=2", "--epochs=5000", "--log-interval=10")
+    run.read_until("batches")
+    run.process.send_signal(number)
+    run.wait()
+    assert (run.status, run.err) == (0, "")
+    assert "| stopping: " in run.out
+    assert "--resume model.latest.safetensors" in run.out and "--ranks 2" in run.out
+    load_checkpoint(tmp_path / "model.latest.safetensors")
+    assert_nothing_left(tmp_path)
+
+
+def test_a_second_ctrl_c_ends_ranks_that_hang(train: Callable[..., Run], tmp_path: Path) -> None:
+    run = train("--ranks=2", "--step-timeout=1000", fault="sleep:1:20")
+    while not (tmp_path / "asleep").exists():
+        assert run.process.poll() is None
+        time.sleep(0.1)
+    for _ in range(2):
+        time.sleep(1.5)
+        run.process.send_signal(signal.SIGINT)
+    run.wait()
+    assert "ended at once by a second Ctrl-C; --resume model.latest" in run.error()
+    assert_nothing_left(tmp_path)
+    assert_intact(tmp_path, epoch=1)
+
+
+def test_other_words_or_another_version_are_refused_before_anything_is_written(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    other = write_text(tmp_path / "other", 2)
+    run = train("--ranks=2", fault="text:1:0", OTHER_TEXT=str(other)).wait()
+    assert "the texts differ between the ranks: rank 1 has " in run.error()
+    run = train("--ranks=2", fault="version:1:0").wait()
+    assert "the versions differ between the ranks: rank 1 has minigrad 0.0.0, " in run.error()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_the_number_of_ranks_must_fit(train: Callable[..., Run], tmp_path: Path) -> None:
+    """More ranks than columns; a job of other size; a launcher of another MPI; none at all."""
+    assert "--ranks 21 is more than the 20 columns" in train("--ranks=21").wait().error()
+    wrong = (
+        train("--ranks=2", OMPI_COMM_WORLD_RANK="0").wait().error()
+    )  # as by another MPI's mpiexec
+    assert "--ranks 2 does not fit: MPI has a job of 1; mpi4py uses MPICH" in wrong
+    alone = train(PMI_RANK="0", PMI_SIZE="2").wait().error()
+    assert "mpiexec has started 2 processes, which would each train alone" in alone
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_job_of_mpiexec_joins_or_is_refused(mpi: None, text: Path, tmp_path: Path) -> None:
+    def mpiexec(asked: int) -> subprocess.CompletedProcess[str]:
+        python = [sys.executable, "-m", "mpi4py", EXAMPLE, "--data", text, *SMALL]
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "MPIR_CVAR_ENABLE_HEAVY_YIELD": "1"}
+        return subprocess.run(
+            [MPIEXEC, "-n", "2", *python, "--ranks", str(asked)],
+            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=LIMIT,
+        )  # fmt: skip
+
+    refused = mpiexec(3)
+    assert refused.returncode == 2
+    assert refused.stderr == "error: --ranks 3 does not fit: MPI has a job of 2\n"
+    assert not list(tmp_path.glob("*.safetensors"))
+    done = mpiexec(2)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("End of training") == 1
+    assert_intact(tmp_path, epoch=3)
+
+
+# What Open MPI's mpiexec has written to standard error.
+OPEN_MPI = {
+    "prterun noticed that process rank 1 with PID 27 on node vm exited on\nsignal 9 (Killed).\n": (
+        "a rank was killed by SIGKILL, perhaps for lack of memory; nothing was saved"
+    ),
+    "Timeout (0:00:05)!\nThread 0x00007f (most recent call first):\n  File x\nprterun detected\n": (
+        "no step was done within --step-timeout, 5 seconds: a rank is frozen; nothing was saved"
+    ),
+    "---\nMPI_ABORT was invoked on rank 1\n\0error: on rank 1: no file\nterminated by signals\n": (
+        "on rank 1: no file"
+    ),
+    "prterun detected that one or more processes exited\n": (
+        "mpiexec ended with status 2; nothing was saved"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OPEN_MPI)
+def test_open_mpis_words_become_one_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch = Launch([], {}, tmp_path / "none", 5.0)
+    for line in text.splitlines(keepends=True):
+        launch._err(line)
+    with pytest.raises(UserError, match=f"^{re.escape(OPEN_MPI[text])}$"):
+        launch._report(2, 0.0)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("memory:1:20", "out of memory (on rank 1: Unable to allocate 8.00 EiB)"),
+        ("memory:0:20", "out of memory (Unable to allocate 8.00 EiB)"),
+        ("exit:1:20", "mpiexec ended with status 3"),
+        ("crash:0:20", "a rank was killed by SIGSEGV"),
+        ("kill:0:20", "a rank was killed by SIGKILL"),
+        ("freeze:0:20", "no step was done within --step-timeout"),
+    ],
+)
+def test_a_rank_that_fails(
+    train: Callable[..., Run], tmp_path: Path, fault: str, line: str
+) -> None:
+    assert line in train("--ranks=2", fault=fault).wait().error()
+    assert_nothing_left(tmp_path)
+    assert_intact(tmp_path, epoch=1)
+
+
+@pytest.mark.slow
+def test_a_bug_shows_its_traceback_once(train: Callable[..., Run], tmp_path: Path) -> None:
+    run = train("--ranks=2", fault="bug:1:20").wait()
+    assert run.status == 1
+    assert run.err.count("Traceback") == 1
+    assert run.err.endswith("error: on rank 1: RuntimeError: a bug\n")
+    assert_nothing_left(tmp_path)
+    assert_intact(tmp_path, epoch=1)
+
+
+@pytest.mark.slow
+def test_a_full_disk_on_rank_0_is_a_warning_until_the_end(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = train("--ranks=2", fault="disk:0:0").wait()
+    assert "No space left on device" in run.error()
+    assert "warning: can't write the checkpoint model.latest.safetensors" in run.err
+    assert "End of training" in run.out
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_at_any_moment_the_end_is_quick_and_the_checkpoint_whole(
+    train: Callable[..., Run], tmp_path: Path, seed: int
+) -> None:
+    """A signal to a rank or to the command, at a random moment of a run that often saves."""
+    draw = random.Random(seed)
+    command = draw.random() < 0.3
+    number = draw.choice(
+        [signal.SIGINT, signal.SIGTERM]
+        if command
+        else [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGSEGV]
+    )
+    run = train(
+        "--ranks=2", "--epochs=5000", "--save-every=3", "--log-interval=10", fault="none:1:0"
+    )
+    run.read_until("batches")
+    time.sleep(draw.uniform(0, 3))
+    if command:
+        run.process.send_signal(number)
+    else:
+        pid = (tmp_path / f"pid-{draw.randrange(2)}").read_text()
+        os.kill(int(pid), number)
+    started = time.monotonic()
+    run.wait()
+    assert time.monotonic() - started < 30 + STEP_TIMEOUT
+    assert_nothing_left(tmp_path)
+    if number in (signal.SIGINT, signal.SIGTERM):
+        assert (run.status, run.err) == (0, "")
+    else:
+        run.error()
+    before = load_checkpoint(tmp_path / "model.latest.safetensors").run["position"]
+    more = train(
+        f"--ranks={draw.choice([1, 2])}",
+        f"--epochs={before['epoch']}",
+        "--resume=model.latest.safetensors",
+    ).wait()
+    assert more.status == 0, more.err
