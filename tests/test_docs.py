@@ -31,6 +31,7 @@ def test_links_and_files_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!http)([^)#]*)(#[^)]*)?\)", text)
     files = re.findall(r"`((?:minigrad|lm|examples|tests|docs)/[\w/.]*)`", text)
+    files += re.findall(r"python ((?:examples|benchmarks|docs|tests)/[\w/]+\.py)", text)
     missing = [x for x, _ in links if x and not (page.parent / x).exists()]
     missing += [x for x in files if not (ROOT / x).exists()]
     for file, anchor in links:

@@ -56,3 +56,8 @@ const page = await readFile("src/index.html", "utf8");
 new Function(await readFile(`${folder}/recording.js`, "utf8"))();
 const text = page.replace("<!--numbers-->", stillNumbers()).replace(inline, (_, tex) => html(tex));
 await writeFile(`${folder}/index.html`, text);
+
+/** The licences of what the bundle contains. */
+const packages = ["d3-selection", "d3-shape", "d3-path", "katex"];
+const licences = packages.map(async (name) => `${name}\n\n${await readFile(`node_modules/${name}/LICENSE`, "utf8")}`);
+await writeFile(`${folder}/licences.txt`, (await Promise.all(licences)).join("\n\n"));

@@ -64,7 +64,7 @@ def test_the_built_page_is_current(tmp_path: Path) -> None:
     (tmp_path / "built").mkdir()
     shutil.copy(BUILT / "recording.js", tmp_path / "built")
     subprocess.run(["node", "build.mjs", "built"], cwd=tmp_path, check=True)
-    for name in ("index.html", "page.js", "page.css"):
+    for name in ("index.html", "page.js", "page.css", "licences.txt"):
         assert (tmp_path / "built" / name).read_text() == (BUILT / name).read_text(), "make watch"
 
 
