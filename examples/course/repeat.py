@@ -28,7 +28,8 @@ TAPE = ROOT / "docs" / "figures" / "lstm-tape.svg"
 
 def figures() -> None:
     """Run the programs that draw, and Graphviz if it is installed."""
-    for program in sorted(Path(__file__).parent.glob("draw_*.py")):
+    programs = [*Path(__file__).parent.glob("draw_*.py"), ROOT / "benchmarks/draw_throughput.py"]
+    for program in sorted(programs):
         run([program.relative_to(ROOT).as_posix()])
     if shutil.which("dot"):
         text = run(["examples/draw_tape.py"], subprocess.PIPE)
