@@ -48,7 +48,7 @@ def test_figures_runs_every_program_that_draws(
 ) -> None:
     monkeypatch.setattr(repeat.shutil, "which", lambda name: None)
     repeat.main(["figures"])
-    programs = (ROOT / "examples" / "course").glob("draw_*.py")
+    programs = [p for f in ("benchmarks", "examples/course") for p in (ROOT / f).glob("draw_*.py")]
     assert [c[0] for c in ran] == sorted(p.relative_to(ROOT).as_posix() for p in programs)
 
 
