@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..arguments import Parser, at_least_one, called_as, every, positive
 from ..checkpoint import Checkpoint, load_checkpoint, must_fit
@@ -16,16 +17,17 @@ from ..console import UserError, warn
 from ..corpus import Dictionary
 from ..datasets import corpus_files
 from ..files import same_file
-from ..run.clock import Clock
-from ..run.launch import is_rank, launch, must_be_alone
 from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
 from ..run.progress import Lines, watch
-from ..run.ranks import ALONE, Alone
+from ..run.ranks import ALONE, Alone, is_rank, must_be_alone
 from ..run.saving import best_path_of, latest_path
 from ..run.start import start
 from ..run.trainer import Trainer
 from ..settings import PRESETS, Settings, choose, rules
+
+if TYPE_CHECKING:
+    from ..run.clock import Clock
 
 # Options that a checkpoint does not keep, and their defaults.
 NOT_KEPT = {
@@ -54,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         with joined(args.ranks, args.step_timeout) as ranks:
             train_on(ranks, args)
     else:
+        from ..run.launch import launch
+
         given = sys.argv[1:] if argv is None else argv
         program = [*called_as("train")[1:], *given]
         launch(args.ranks, program, latest_path(save_path(args)), args.step_timeout)
@@ -76,8 +80,14 @@ def train_on(ranks: Alone, args: argparse.Namespace) -> None:
         and settings.backend == "numpy"
         and not args.detect_anomaly
     )
-    with Clock() if timed else nullcontext() as clock:
+    with new_clock() if timed else nullcontext() as clock:
         train(ranks, args, settings, checkpoint, clock)
+
+
+def new_clock() -> Clock:
+    from ..run.clock import Clock
+
+    return Clock()
 
 
 def train(

@@ -22,8 +22,6 @@ from ..results import cores
 from ..signals import handle_signals
 
 LAUNCHED = "LM_LAUNCHED"  # set for ranks that were started by `launch`
-STARTED_AS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # set by the launchers of MPI
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 PATIENCE = 5.0  # seconds for the ranks to end by themselves at a second Ctrl-C
 
 # MPICH's mpiexec writes a banner about a failure to standard output.
@@ -32,21 +30,6 @@ BANNER = re.compile(
 )
 KILLED = re.compile(r"\(signal (\d+)\)|signal (\d+) \(")  # as MPICH and Open MPI say it
 RULE = "=" * 89  # ours, in the closing lines
-
-
-def is_rank() -> bool:
-    """Whether MPI has started this process, as one of several or with `python -m mpi4py`."""
-    return "mpi4py" in sys.modules or any(name in os.environ for name in STARTED_AS)
-
-
-def must_be_alone() -> None:
-    """Raise UserError if mpiexec has started several processes that don't know of each other."""
-    size = next((int(os.environ[name]) for name in SIZES if name in os.environ), 1)
-    if size > 1:
-        raise UserError(
-            f"mpiexec has started {size} processes, which would each train alone and overwrite "
-            f"each other's files; add --ranks {size}"
-        )
 
 
 def launch(ranks: int, program: Sequence[str], latest: Path, timeout: float) -> None:

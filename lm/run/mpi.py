@@ -23,8 +23,8 @@ from minigrad.backend import Array
 from minigrad.optim import clip_grads_with_norm_, get_total_norm
 
 from ..console import UserError, complain, one_line_errors
-from .launch import LAUNCHED, STARTED_AS
-from .ranks import Alone, share
+from .launch import LAUNCHED
+from .ranks import STARTED_AS, Alone, share
 from .stopping import StopRequest
 
 T = TypeVar("T")

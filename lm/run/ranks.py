@@ -9,6 +9,8 @@ state and position are equal on all ranks; the hidden state belongs to the colum
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -22,6 +24,25 @@ from ..console import UserError
 from .stopping import StopRequest
 
 T = TypeVar("T")
+
+# Set by the launchers of MPI.
+STARTED_AS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+
+
+def is_rank() -> bool:
+    """Whether MPI has started this process, as one of several or with `python -m mpi4py`."""
+    return "mpi4py" in sys.modules or any(name in os.environ for name in STARTED_AS)
+
+
+def must_be_alone() -> None:
+    """Raise UserError if mpiexec has started several processes that don't know of each other."""
+    size = next((int(os.environ[name]) for name in SIZES if name in os.environ), 1)
+    if size > 1:
+        raise UserError(
+            f"mpiexec has started {size} processes, which would each train alone and overwrite "
+            f"each other's files; add --ranks {size}"
+        )
 
 
 def share(rank: int, size: int, columns: int) -> slice:
