@@ -1,10 +1,14 @@
-"""Set up all tests: hypothesis, a clean state before each test, and the fake device."""
+"""Set up all tests: hypothesis, a clean state before each test, the fake device, the site."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -63,3 +67,30 @@ def backend(request: pytest.FixtureRequest) -> str:
         request.getfixturevalue("device")
         mg.use("cupy")
     return request.param
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built anew: a warning is an error."""
+    pytest.importorskip("sphinx", reason="needs Sphinx: pip install '.[docs]'")
+    out = tmp_path_factory.mktemp("site") / "docs"
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(docs), str(out)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium that Playwright controls."""
+    reason = "needs Playwright: pip install '.[browser]'"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("needs Chromium: install it, or name the program in the variable CHROMIUM")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=program)
+        yield chromium
+        chromium.close()

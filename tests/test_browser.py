@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +20,6 @@ import pytest
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 SIZES = {"wide": (1440, 900), "narrow": (360, 640)}
 SAMPLE = ("source/minigrad/cells.py.html", "source/lm/steps.py.html")  # the others are alike
 CONTRAST = Path(__file__).parent / "shared" / "contrast.js"
@@ -37,15 +31,6 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("sphinx", reason="needs Sphinx: pip install '.[docs]'")
-    out = tmp_path_factory.mktemp("site") / "docs"
-    command = [sys.executable, "-m", "sphinx", "-q", str(ROOT / "docs"), str(out)]
-    subprocess.run(command, check=True)
-    return out
-
-
-@pytest.fixture(scope="module")
 def addresses(site: Path) -> Iterator[dict[str, str]]:
     """Where the site is, as files and over HTTP."""
     handler = functools.partial(QuietHandler, directory=str(site))
@@ -54,18 +39,6 @@ def addresses(site: Path) -> Iterator[dict[str, str]]:
     yield {"file": site.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    reason = "needs Playwright: pip install '.[browser]'"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
-    if BROWSER is None:
-        pytest.skip("needs Chromium: install it, or name the program in the variable CHROMIUM")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=BROWSER)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("scheme", ["file", "http"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,16 +24,6 @@ sys.path.append(str(DOCS))  # the extensions of the site
 
 
 CONF = runpy.run_path(str(DOCS / "conf.py"))
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built anew: a warning is an error."""
-    out = tmp_path_factory.mktemp("site") / "docs"
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(DOCS), str(out)]
-    built = subprocess.run(command, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    return out
 
 
 def test_every_link_leads_to_a_page_and_a_place_on_it(site: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import batch_norm
@@ -11,6 +9,7 @@ import batch_size
 import numpy as np
 import pytest
 from experiment import read
+from quick import quick_numbers
 
 import minigrad as mg
 from minigrad import functional as F
@@ -18,19 +17,12 @@ from minigrad import functional as F
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return quick(batch_size, tmp_path_factory.mktemp("batch_size"))
+    return quick_numbers(batch_size, tmp_path_factory.mktemp("batch_size"))
 
 
 @pytest.fixture(scope="module")
 def norm(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return quick(batch_norm, tmp_path_factory.mktemp("batch_norm"))
-
-
-def quick(experiment: Any, folder: Path) -> Any:
-    """The numbers of an experiment in its quick mode."""
-    path = folder / "result.json"
-    experiment.main(["--quick", "--out", str(path)])
-    return json.loads(path.read_text())["numbers"]
+    return quick_numbers(batch_norm, tmp_path_factory.mktemp("batch_norm"))
 
 
 # -------------------------------------------------------------------- batch size

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import dropout_data
 import dropout_digits
@@ -14,24 +12,16 @@ import dropout_rates
 import numpy as np
 import pytest
 from experiment import read
+from quick import quick_numbers
 
 import minigrad as mg
 from minigrad import functional as F
-
-
-def quick(experiment: Any, folder: Path) -> dict[str, Any]:
-    """The numbers of an experiment in its quick mode."""
-    path = folder / "result.json"
-    experiment.main(["--quick", "--out", str(path)])
-    numbers: dict[str, Any] = json.loads(path.read_text())["numbers"]
-    return numbers
-
 
 # -------------------------------------------------------------------- the ensemble
 
 
 def test_many_thinned_networks_approach_the_scaled_one(tmp_path: Path) -> None:
-    found = quick(dropout_ensemble, tmp_path)
+    found = quick_numbers(dropout_ensemble, tmp_path)
     few, many = found["average"]["1"]["errors"], found["average"]["50"]["errors"]
     assert few["mean"] > many["mean"] + 1
     assert abs(many["mean"] - found["whole"]["errors"]["mean"]) < 1
@@ -65,7 +55,7 @@ def test_the_geometric_mean_of_all_thinned_linear_models_is_the_scaled_one() -> 
 
 
 def test_high_rates_need_more_epochs(tmp_path: Path) -> None:
-    curves = quick(dropout_rates, tmp_path)["curves"]
+    curves = quick_numbers(dropout_rates, tmp_path)["curves"]
     slow, fast = curves["hidden 50"]["epochs_to_goal"], curves["hidden 0"]["epochs_to_goal"]
     assert slow["mean"] > fast["mean"]
 
@@ -88,7 +78,7 @@ def test_what_the_committed_rates_show() -> None:
 
 
 def test_neighbours_of_a_feature_map_are_correlated(tmp_path: Path) -> None:
-    found = quick(dropout_digits, tmp_path)["correlation"]["maps"]
+    found = quick_numbers(dropout_digits, tmp_path)["correlation"]["maps"]
     assert found["distance 1"]["min"] > 0.2
     assert found["distance 1"]["min"] > found["distance 2"]["max"]
 
@@ -117,7 +107,7 @@ def test_a_mask_of_spatial_dropout_covers_whole_maps() -> None:
 
 
 def test_the_gain_vanishes_with_very_much_data(tmp_path: Path) -> None:
-    found = quick(dropout_data, tmp_path)["teacher"]
+    found = quick_numbers(dropout_data, tmp_path)["teacher"]
     sizes = sorted(found, key=int)
     assert found[sizes[-1]]["gain"]["mean"] < found[sizes[0]]["gain"]["mean"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,6 @@ from lm.model import RNNModel
 from minigrad import no_grad
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def quick(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    out = tmp_path_factory.mktemp("results") / "inside.json"
-    experiment.main(["--quick", "--models", str(models), "--out", str(out)])
-    numbers: dict[str, Any] = json.loads(out.read_text())["numbers"]
-    return numbers
-
-
-@pytest.fixture(params=["quick", "committed"])
-def numbers(request: pytest.FixtureRequest) -> Any:
-    if request.param == "quick":
-        return request.getfixturevalue("quick")
-    return read("inside")["numbers"]
 
 
 @pytest.mark.parametrize("layers", [1, 2])

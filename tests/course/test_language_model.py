@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,6 @@ from lm.console import UserError
 from lm.steps import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def quick(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    out = tmp_path_factory.mktemp("results") / "language-model.json"
-    experiment.main(["--quick", "--models", str(models), "--out", str(out)])
-    numbers: dict[str, Any] = json.loads(out.read_text())["numbers"]
-    return numbers
-
-
-@pytest.fixture(params=["quick", "committed"])
-def numbers(request: pytest.FixtureRequest) -> Any:
-    if request.param == "quick":
-        return request.getfixturevalue("quick")
-    return read("language-model")["numbers"]
 
 
 def test_the_wrong_layout_runs_but_predicts_badly(numbers: Any) -> None:

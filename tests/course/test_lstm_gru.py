@@ -12,18 +12,11 @@ import draw_lstm_gru as drawing
 import lstm_gru as experiment
 import pytest
 from experiment import read
+from quick import quick_numbers
 from small import count_parameters, short_text
 
 from lm.console import UserError
 from lm.settings import build_model
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    out = tmp_path_factory.mktemp("lstm_gru") / "result.json"
-    experiment.main(["--quick", "--out", str(out)])
-    numbers: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))["numbers"]
-    return numbers
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +102,7 @@ def test_what_the_chapter_says_of_time(numbers: dict[str, Any]) -> None:
 
 
 def test_timing_the_layers_quickly(tmp_path: Path) -> None:
-    out = tmp_path / "time.json"
-    cell_time.main(["--quick", "--out", str(out)])
-    found = json.loads(out.read_text(encoding="utf-8"))["numbers"]["64"]
+    found = quick_numbers(cell_time, tmp_path)["64"]
     assert found["lstm_ms"]["min"] > 0 and found["gru_ms"]["min"] > 0
 
 

@@ -13,6 +13,7 @@ import pytest
 import test_set as experiment
 import test_set_models as models
 from experiment import read
+from quick import quick_numbers
 from small import short_text, train
 
 from lm.batches import batchify
@@ -26,9 +27,7 @@ def numbers() -> dict[str, Any]:
 
 
 def test_training_the_models_quickly(tmp_path: Path) -> None:
-    out = tmp_path / "models.json"
-    models.main(["--quick", "--out", str(out)])
-    found = json.loads(out.read_text(encoding="utf-8"))["numbers"]
+    found = quick_numbers(models, tmp_path)
     for group in models.GROUPS:
         rows = [row.split() for row in found[group]["losses"]]
         assert len(rows) == len(models.QUICK_SEEDS) and len(set(map(len, rows))) == 1
@@ -105,9 +104,7 @@ def test_the_spreads_are_found_whatever_the_difficulty_of_the_blocks() -> None:
 
 
 def test_the_analysis_in_its_quick_form(tmp_path: Path, numbers: dict[str, Any]) -> None:
-    out = tmp_path / "result.json"
-    experiment.main(["--quick", "--out", str(out)])
-    quick = json.loads(out.read_text(encoding="utf-8"))["numbers"]
+    quick = quick_numbers(experiment, tmp_path)
     for group in models.GROUPS:  # the same models, with fewer draws
         for size in experiment.SIZES:
             few, many = (n["groups"][group]["trained"][str(size)]["32"] for n in (quick, numbers))

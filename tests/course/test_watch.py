@@ -71,27 +71,14 @@ def test_the_built_page_is_current(tmp_path: Path) -> None:
 # -------------------------------------------------------------------- opening it
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs pip install '.[browser]'")
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    with api.sync_playwright() as playwright:
-        try:
-            yield playwright.chromium.launch(
-                executable_path=next(filter(None, found), None), args=["--no-sandbox"]
-            )
-        except api.Error as error:
-            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
-
-
 @pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open the page; afterwards, no error was logged and nothing else than files was asked for."""
     problems: list[str] = []
     contexts = []
 
     def open_page(size: tuple[int, int] = SIZES[0], act: str = "", **options: Any) -> Any:
-        context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(f"error: {error}"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import wrong_derivatives as experiment
 from experiment import read
+from quick import quick_numbers
 
 
 def test_gradcheck_finds_each_mistake() -> None:
@@ -16,9 +16,7 @@ def test_gradcheck_finds_each_mistake() -> None:
 
 
 def test_most_wrong_derivatives_learn_in_the_quick_form_too(tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    experiment.main(["--quick", "--out", str(out)])
-    numbers = json.loads(out.read_text(encoding="utf-8"))["numbers"]
+    numbers = quick_numbers(experiment, tmp_path)
     assert numbers["mistakes"]["none"]["learned"] == 2
     assert numbers["found"] == numbers["wrong"] == 7
     assert numbers["runs_learned"] >= 12  # of 14
