@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lm.arguments import Parser
 from lm.drawing import save_figure
 from lm.files import make_folder
 from lm.results import this_command, write_result
+from lm.sweep import table
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results" / "course"
@@ -36,13 +36,7 @@ def options(description: str) -> argparse.ArgumentParser:
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
     """Mean, sample standard deviation (None for one value), least, most, and how many."""
-    return {
-        "mean": statistics.fmean(values),
-        "spread": statistics.stdev(values) if len(values) > 1 else None,
-        "min": min(values),
-        "max": max(values),
-        "n": len(values),
-    }
+    return {**table.summary(values), "min": min(values), "max": max(values)}
 
 
 def summaries(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -94,7 +88,7 @@ def draw_seeds(
     A run may have None where it has no value.
     """
     colour, marker = look
-    table = np.array([[np.nan if x is None else x for x in run] for run in runs], float)
-    axis.plot(at, table.mean(axis=0), color=colour, marker=marker, ms=6, label=label, **line)
-    for run in table:
+    rows = np.array([[np.nan if x is None else x for x in run] for run in runs], float)
+    axis.plot(at, rows.mean(axis=0), color=colour, marker=marker, ms=6, label=label, **line)
+    for run in rows:
         axis.plot(at, run, color=colour, marker=marker, ms=3, ls="", alpha=0.7)

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from bptt_ledger import Example, ledger, shares
 from bug_checks import BUGS, Bug, NotFixed, named
 
@@ -103,8 +102,7 @@ def show_ledger(args: argparse.Namespace) -> bool:
     show("Percent of dL/dW_hh from the loss of step t (row) through step s (column)")
     for name, entries in ((path, mine), ("minigrad.bptt.unrolled", right)):
         show(f"{name}:")
-        table = shares(np.where(np.isnan(entries), 0, entries))  # NaN: no gradient has arrived
-        for t, row in enumerate(table):
+        for t, row in enumerate(shares(entries)):
             show(f"{t:3} " + "".join(f"{100 * share + 0.0:7.2f}" for share in row[: t + 1]))
     return True
 

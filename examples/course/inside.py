@@ -23,7 +23,7 @@ import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wai
 # isort: split
 import numpy as np
 from experiment import options, summaries, write
-from small_lm import MODELS, SEEDS, Trained, corpus_of, read, settings_of, trained
+from small_lm import SEEDS, Trained, add_models, corpus_of, read, settings_of, trained
 
 from lm.batches import batchify
 from lm.console import run_command, show
@@ -321,8 +321,7 @@ def report(numbers: Mapping[str, Any]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     p = options("Look inside of a trained language model.")
-    p.add_argument("--models", type=Path, default=MODELS, metavar="DIR",
-                   help="where the trained models are, or will be kept")  # fmt: skip
+    add_models(p)
     p.add_argument("--checkpoint", type=Path, metavar="FILE",
                    help="only print samples and next words of this model")  # fmt: skip
     return p

@@ -27,7 +27,7 @@ import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wai
 # isort: split
 import numpy as np
 from experiment import ROOT, options, summary, write
-from small_lm import MODELS, SEEDS, Trained, corpus_of, settings_of, trained
+from small_lm import SEEDS, Trained, add_models, corpus_of, settings_of, trained
 
 from lm.batches import batchify, count_batches, get_batch
 from lm.console import run_command, show
@@ -290,8 +290,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parser() -> argparse.ArgumentParser:
     p = options("What the hidden state carries, and where the time of training goes.")
-    p.add_argument("--models", type=Path, default=MODELS, metavar="DIR",
-                   help="where the trained models are, or will be kept")  # fmt: skip
+    add_models(p)
     return p
 
 

@@ -142,8 +142,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=whole, nargs="+", default=SEEDS, help="one model for each")
     p.add_argument("--tied", action="store_true", help="only the tied models")
     p.add_argument("--quick", action="store_true", help="tiny models on a small text")
-    p.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="where they are kept")
+    add_models(p)
     return p
+
+
+def add_models(p: argparse.ArgumentParser) -> None:
+    """Add the option --models, which all programs that need the models have."""
+    p.add_argument("--models", type=Path, default=MODELS, metavar="DIR",
+                   help="where the trained models are, or will be kept")  # fmt: skip
 
 
 if __name__ == "__main__":

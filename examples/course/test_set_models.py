@@ -21,9 +21,9 @@ import numpy as np
 from experiment import options, summary, write
 from small import Text, short_text, train
 
-import minigrad as mg
 from lm.batches import batchify
 from lm.console import run_command, show
+from lm.frequency import word_losses
 from lm.model import RNNModel
 from lm.settings import Settings
 
@@ -63,19 +63,12 @@ def settings_of(group: str, model: int) -> Settings:
     return dataclasses.replace(settings, emsize=drawn["nhid"], **drawn)
 
 
-@mg.no_grad()
 def block_losses(model: RNNModel, ids: np.ndarray, block: int) -> np.ndarray:
     """The mean loss in nats per word of each block of a text, read in columns."""
     source = batchify(ids, COLUMNS)
-    model.eval()
-    hidden = model.init_hidden(COLUMNS)
-    found: list[np.ndarray] = []
-    for i in range(0, len(source) - block, block):
-        data, target = source[i : i + block], source[i + 1 : i + 1 + block].reshape(-1)
-        logits, hidden = model(data, hidden)
-        chosen = mg.log_softmax(logits).data[np.arange(target.size), target]
-        found.append(-chosen.reshape(block, COLUMNS).mean(axis=0))
-    return np.concatenate(found)
+    source = source[: (len(source) - 1) // block * block + 1]  # whole blocks
+    _, losses = word_losses(model, source, block)
+    return losses.reshape(-1, block, COLUMNS).mean(axis=1).reshape(-1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wai
 # isort: split
 import numpy as np
 from experiment import options, summaries, write
-from small_lm import MODELS, SEEDS, Trained, corpus_of, read, settings_of, trained
+from small_lm import SEEDS, Trained, add_models, corpus_of, read, settings_of, trained
 
 from lm.batches import batchify, get_batch
 from lm.checkpoint import load_checkpoint
@@ -333,8 +333,7 @@ def report(numbers: Mapping[str, Any]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     p = options("What weight tying saves, and the two gradients that one matrix gets.")
-    p.add_argument("--models", type=Path, default=MODELS, metavar="DIR",
-                   help="where the trained models are, or will be kept")  # fmt: skip
+    add_models(p)
     p.add_argument("--checkpoint", type=Path, metavar="FILE",
                    help="only print the neighbours of words in this model")  # fmt: skip
     return p

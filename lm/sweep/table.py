@@ -51,7 +51,8 @@ def configurations(results: Sequence[Done]) -> dict[str, list[Done]]:
 def summary(values: Sequence[float]) -> dict[str, Any]:
     """The mean, the sample standard deviation (None for one value) and the number of values."""
     spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.mean(values) if values else None, "spread": spread, "n": len(values)}
+    mean = statistics.fmean(values) if len(values) else None
+    return {"mean": mean, "spread": spread, "n": len(values)}
 
 
 def summaries(results: Sequence[Done]) -> dict[str, dict[str, Any]]:
