@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from experiment import options, summary, write
-from small import Text, Trained, count_parameters, perplexity_of, short_text, train
+from short_text import Text, Trained, count_parameters, perplexity_of, short_text, train
 
 from lm.console import run_command, show
 from lm.settings import Settings, build_model

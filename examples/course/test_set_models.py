@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from experiment import options, summary, write
-from small import Text, short_text, train
+from short_text import Text, short_text, train
 
 from lm.batches import batchify
 from lm.console import run_command, show

@@ -13,7 +13,7 @@ import lstm_gru as experiment
 import pytest
 from experiment import read
 from quick import quick_numbers
-from small import count_parameters, short_text
+from short_text import count_parameters, short_text
 
 from lm.console import UserError
 from lm.settings import build_model

@@ -14,7 +14,7 @@ import test_set as experiment
 import test_set_models as models
 from experiment import read
 from quick import quick_numbers
-from small import short_text, train
+from short_text import short_text, train
 
 from lm.batches import batchify
 from lm.steps import evaluate
