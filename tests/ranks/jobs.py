@@ -145,7 +145,11 @@ QUICK = (  # each cell, tying, rate and kind at least once
 
 
 def quick(folder: Path, ranks: Alone) -> dict[str, Any]:
-    return {name: history(make(folder / name, ranks, batches=60, **CASES[name])) for name in QUICK}
+    runs = {name: history(make(folder / name, ranks, batches=60, **CASES[name])) for name in QUICK}
+    # Each of several ranks also cuts its columns into pieces, as --accumulate does.
+    pieces = 3 if ranks.size > 1 else 1
+    trainer = make(folder / "pieces", ranks, batches=60, pieces=pieces, **CASES[QUICK[0]])
+    return {**runs, "in pieces": history(trainer)}
 
 
 def table(folder: Path, ranks: Alone) -> dict[str, Any]:
