@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUOTE = runpy.run_path(str(ROOT / "docs" / "update.py"))["QUOTE"]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COURSE = ROOT / "examples" / "course"
+PAGES = [ROOT / "README.md", COURSE / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -39,6 +40,12 @@ def test_links_and_files_exist(page: Path) -> None:
         if target.suffix == ".md" and target.exists() and anchor:
             missing += [file + anchor] * (anchor not in anchors(target))
     assert not missing
+
+
+def test_the_list_of_experiments_has_every_program() -> None:
+    text = (COURSE / "README.md").read_text(encoding="utf-8")
+    programs = {p.name for p in COURSE.glob("*.py") if not p.name.startswith("draw_")}
+    assert programs == set(re.findall(r"`(\w+\.py)`", text)) - {"draw_NAME.py", "NAME.py"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
