@@ -235,7 +235,7 @@ class Trainer:
             self.ranks.alive()
             for observer in self.observers:
                 observer.evaluating(doing, batch, batches, words * total // mine.shape[1])
-            self._note_stopping()
+            self._note_stopping(self.stop.requested)  # no batch comes before the next decision
 
         part = 0.0
         if mine.shape[1]:  # all columns have the same number of words
@@ -310,9 +310,11 @@ class Trainer:
                 "another --save keeps it"
             )
 
-    def _note_stopping(self) -> None:
-        """Say once that the run is stopping, if it is not at its end."""
-        stopping = self.stop.requested or self.stopping
-        if stopping and self.unfinished and not self._said_stopping:
+    def _note_stopping(self, requested: bool = False) -> None:
+        """Say once that the run is stopping, if it is not at its end.
+
+        It does not stop at a request but when that is decided, after the next batch.
+        """
+        if (requested or self.stopping) and self.unfinished and not self._said_stopping:
             self._said_stopping = True
             self._note("stopping: the state is saved, and the best model so far is tested")

@@ -18,6 +18,7 @@ from lm.batches import batchify
 from lm.checkpoint import load_checkpoint
 from lm.console import UserError
 from lm.corpus import Corpus
+from lm.run.observer import Observer, Report
 from lm.run.progress import Lines
 from lm.run.trainer import Trainer
 from lm.steps import evaluate
@@ -59,6 +60,31 @@ def test_it_ends_after_the_batch_and_tests_the_best_model(
     position = latest.run["position"]
     assert (position["epoch"], position["batch"], position["best_loss"]) == (3, 4, 5.0)
     assert any((latest.model[name] != given[1][name]).any() for name in latest.model)
+
+
+class StopsAtReport(Observer):
+    """Asks for a stop while a batch is reported, when it is decided already that the next comes."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.seen: list[str] = []
+
+    def batch(self, epoch: int, batch: int, batches: int, words: int) -> None:
+        self.seen.append("batch")
+
+    def report(self, report: Report) -> None:
+        self.trainer.stop.requested = True
+
+    def note(self, text: str) -> None:
+        self.seen.append(text.partition(":")[0])
+
+
+def test_no_batch_follows_the_note_that_says_it_stops(make_trainer: Make) -> None:
+    trainer = make_trainer(epochs=100, log_interval=1)
+    observer = StopsAtReport(trainer)
+    trainer.observers.append(observer)
+    trainer.fit()
+    assert observer.seen == ["batch", "batch", "stopping"]
 
 
 def test_before_the_first_validation_what_there_is_is_kept_and_tested(
