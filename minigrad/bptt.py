@@ -86,7 +86,7 @@ def through_time(
 
     with np.errstate(over="ignore"):  # exp may overflow in `logistic`
         for t in range(T):
-            xp.matmul(W_hh.data, at[t][0], out=zh)
+            xp.dot(W_hh.data, at[t][0], out=zh)
             if b_zh is not None:
                 zh += b_zh
             cell.step(gates[t], zh_blocks, at[t], at[t + 1], saved[t])
@@ -104,7 +104,7 @@ def through_time(
         for t in reversed(range(T)):
             dh += dout[t]
             cell.step_backward(local[t], dstate, dzx[t], dzh[t])
-            dh += xp.matmul(W_hh_T, dzh[t].reshape(G * H, B), out=through_weights)
+            dh += xp.dot(W_hh_T, dzh[t].reshape(G * H, B), out=through_weights)
         dzx, dzh = (dz.reshape(T, G * H, B) for dz in (dzx, dzh))
         return gradients(cell, x, state, W_ih, states[0][:-1], dstate, dzx, dzh)
 

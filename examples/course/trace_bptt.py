@@ -336,7 +336,7 @@ def marks(events: Sequence[Event], net: Sentence) -> Iterator[tuple[str, int, in
             if text.startswith("zx =") and "zx" in event.changes:
                 for k in range(end - start):
                     yield "zx", start + k, index, get("zx")[k]
-            elif text.startswith(("xp.matmul(W_hh", "zh += b_zh")):
+            elif text.startswith(("xp.dot(W_hh", "zh += b_zh")):
                 yield "zh", t, index, get("zh")
             elif text.startswith("cell.step(") and "states[0]" in event.changes:
                 yield "gates", t, index, get("gates")[local]
@@ -363,7 +363,7 @@ def marks(events: Sequence[Event], net: Sentence) -> Iterator[tuple[str, int, in
                 yield "dzh", t, index, get("dzh")[local]
                 if net.cell.num_states == 2:
                     yield "dc_prev", t, index, get("dstate[1]")
-            elif text.startswith("dh += xp.matmul"):
+            elif text.startswith("dh += xp.dot"):
                 yield "dh_prev", t, index, get("dh")
         elif where == "LSTM.step_backward/" and text.startswith("dc +="):
             yield "dc", t, index, get("dc")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import cells, random
+from .. import cells, fast_lstm, random
 from .. import functional as F
 from ..backend import array_module
 from ..bptt import through_time, unrolled
@@ -131,8 +131,11 @@ class Recurrent(Module):
         weights = self.weights(0)
         same_dtype(type(self).__name__, input, *weights, *first)
         one_layer = PASSES[self.bptt]
-        if one_layer is through_time and takes(weights[0].data, cell=self.cell):
-            one_layer = on_gpu.through_time
+        if one_layer is through_time:
+            if takes(weights[0].data, cell=self.cell):
+                one_layer = on_gpu.through_time
+            elif fast_lstm.takes(self.cell, weights[1].data):
+                one_layer = fast_lstm.through_time
         last = []
         output = input
         states = zip(*(unbind(s) for s in first), strict=True)

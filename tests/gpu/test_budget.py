@@ -15,7 +15,7 @@ import minigrad as mg
 from lm.corpus import Corpus
 from lm.run.trainer import Trainer
 from lm.settings import Settings, build_model
-from minigrad import random
+from minigrad import fast_lstm, random
 from minigrad.gpu import kernels, masks
 
 needs_compiler = pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
@@ -24,8 +24,9 @@ CELLS = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU")
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run NumPy's code, operation by operation, without the kernels."""
+    """Run NumPy's code, operation by operation, without the kernels; on the host in that form."""
     monkeypatch.setattr(kernels, "ENABLED", False)
+    monkeypatch.setattr(fast_lstm, "LARGEST", 0)
 
 
 @needs_compiler
