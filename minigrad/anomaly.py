@@ -15,6 +15,7 @@ from typing import Any
 
 from .backend import Array, array_module
 from .modes import Watch, mode
+from .rows import dense
 from .tensor import Node
 
 PACKAGE = str(Path(__file__).parent)
@@ -63,7 +64,7 @@ class detect_anomaly(Watch):
 
 def _first_fault(arrays: Sequence[Array | None]) -> str | None:
     """The first non-finite value in these arrays and its index, as text; None if all are finite."""
-    for array in arrays:
+    for array in map(dense, arrays):
         if array is None or array.dtype.kind != "f":
             continue
         xp = array_module(array)

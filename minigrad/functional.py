@@ -17,6 +17,7 @@ from .gpu import functional as on_gpu
 from .gpu.kernels import takes
 from .loss import class_ids, cross_entropy, mse_loss
 from .ops import exp, log, mul, relu, sigmoid, tanh
+from .rows import RowGradient
 from .spelling import either_spelling
 from .tensor import Tensor, record
 
@@ -126,15 +127,11 @@ def embedding(input: Tensor | Array, weight: Tensor) -> Tensor:
         )
     ids = place(ids, array_module(weight.data))
 
-    def backward(dy: Array) -> Array:
+    def backward(dy: Array) -> Array | RowGradient:
         if takes(dy):
             return on_gpu.embedding_gradient(ids, dy, V)
-        xp = array_module(dy)
-        dW = xp.zeros((V, E), dy.dtype)
-        # An id may occur more than once: sum its rows. `add.at` is fastest on single elements.
-        elements = ids.reshape(-1, 1) * E + xp.arange(E)
-        xp.add.at(dW.reshape(-1), elements.reshape(-1), dy.reshape(-1))
-        return dW
+        gradient = RowGradient.of_embedding(ids.reshape(-1), dy.reshape(-1, E), V)
+        return gradient if weight.is_leaf else gradient.dense()
 
     return record(weight.data[ids], (weight, backward))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import ops
 from .backend import Array, array_module, to_host
+from .rows import RowGradient
 from .spelling import either_spelling
 
 if TYPE_CHECKING:
@@ -20,10 +21,22 @@ if TYPE_CHECKING:
 class Methods:
     """The base class of Tensor. (`self` is a Tensor; `Any` because a base class can't say so.)"""
 
-    __slots__ = ()
+    __slots__ = ("_grad",)
     __array_ufunc__ = None  # so that `array * tensor` calls Tensor.__rmul__
     data: Array
     requires_grad: bool
+    _grad: Array | RowGradient | None
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient that `backward` computed: an array like `data`, or None."""
+        if isinstance(self._grad, RowGradient):
+            self._grad = self._grad.dense()
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Array | RowGradient | None) -> None:
+        self._grad = gradient
 
     @property
     def shape(self) -> tuple[int, ...]:

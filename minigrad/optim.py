@@ -12,6 +12,7 @@ from .backend import Array, array_module, place
 from .gpu import optim as on_gpu
 from .gpu.kernels import takes
 from .modes import mode
+from .rows import RowGradient, numbers
 from .tensor import Tensor
 from .threads import Rows, by_rows
 
@@ -88,14 +89,17 @@ class Optimizer:
 
     def _step(self) -> None:
         for i, p in enumerate(self.params):
-            if p.grad is None:
+            if p._grad is None:
                 continue
             self.steps[i] += 1
             if self.slots and self.kept[self.slots[0]][i] is None:
                 for arrays in self.kept.values():
                     arrays[i] = array_module(p.data).zeros_like(p.data)
-            by_rows(functools.partial(self._move, i, p.data, p.grad), p.data)
+            self._update(i, p)
             p.mark_changed()
+
+    def _update(self, i: int, p: Tensor) -> None:
+        by_rows(functools.partial(self._move, i, p.data, p.grad), p.data)
 
     def _move(self, i: int, data: Array, grad: Array, rows: Rows) -> None:
         p, g = data[rows], grad[rows]
@@ -168,16 +172,23 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay)
 
     def _step(self) -> None:
-        params = [p for p in self.params if p.grad is not None]
-        arrays = [p.data for p in params] + [p.grad for p in params]
+        params = [p for p in self.params if p._grad is not None]
+        arrays = [p.data for p in params] + [numbers(p._grad) for p in params]
         if self.momentum or self.weight_decay or not params or not takes(*arrays):
             return super()._step()
         self.steps = [
-            n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)
+            n + (p._grad is not None) for n, p in zip(self.steps, self.params, strict=True)
         ]
         on_gpu.sgd(arrays[: len(params)], arrays[len(params) :], self.lr)
         for p in params:
             p.mark_changed()
+
+    def _update(self, i: int, p: Tensor) -> None:
+        gradient = p._grad
+        if isinstance(gradient, RowGradient) and not (self.momentum or self.weight_decay):
+            p.data[gradient.rows] -= self.lr * gradient.values
+        else:
+            super()._update(i, p)
 
     def update(self, g: Array, step: int, *kept: Array) -> Array:
         if not self.momentum:
@@ -264,7 +275,7 @@ def clip_grads_with_norm_(
 
 def _gradients(params: Tensor | Iterable[Tensor]) -> list[Array]:
     params = [params] if isinstance(params, Tensor) else params
-    return [p.grad for p in _unique(params) if p.grad is not None]
+    return [numbers(p._grad) for p in _unique(params) if p._grad is not None]
 
 
 def _clip(grads: list[Array], max_norm: float, norm: Array) -> None:

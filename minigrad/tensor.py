@@ -115,13 +115,13 @@ class Tensor(Methods):
     requires_grad   whether `backward` computes a gradient for it (TypeError for integers)
     """
 
-    __slots__ = ("__weakref__", "_changed", "_node", "_output", "data", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_changed", "_node", "_output", "data", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {data.dtype}")
         self.data: Array = as_array(data)
-        self.grad: Array | None = None
+        self.grad = None
         self.requires_grad = requires_grad
         self._node: Node | None = None
         self._output = 0  # which of the node's outputs this is
