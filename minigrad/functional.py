@@ -6,9 +6,10 @@ Names and argument order are those of torch.nn.functional.
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
-from . import loss, random
+from . import chunked_loss, loss, random
 from .backend import Array, array_module, place
 from .batch_norm import batch_norm
 from .checks import check_tensor, integers, same_dtype
@@ -109,7 +110,11 @@ def linear_cross_entropy(input: Tensor, weight: Tensor, bias: Tensor | None, tar
             "(T, B, H), with input.reshape(-1, H) and target.reshape(-1)"
         )
     targets = class_ids(name, target, input.shape[0], weight.shape[0])
-    here = on_gpu if takes(input.data) else loss
+    here: ModuleType = loss
+    if takes(input.data):
+        here = on_gpu
+    elif chunked_loss.takes(input, weight):
+        here = chunked_loss
     return here.linear_cross_entropy(input, weight, bias, place(targets, array_module(input.data)))
 
 

@@ -111,25 +111,10 @@ def linear_cross_entropy(
     x, W, xp = input.data, weight.data, array_module(input.data)
     work = WorkArray((N, V), like=x)
     z = xp.matmul(x, W.T, out=work.array)  # the logits
-    z_target, total = xp.empty(N, x.dtype), xp.empty(N, x.dtype)
-
-    def exponentials(block: Rows) -> None:
-        """Turn rows of z into exp(z - max z); save its sum and the target's z - max z."""
-        e = z[block]
-        k = xp.arange(len(e)), targets[block]
-        if bias is not None:
-            e += bias.data
-        e -= e.max(axis=1, keepdims=True)
-        z_target[block] = e[k]
-        xp.exp(e, out=e)
-        e.sum(axis=1, out=total[block])
-        e[k] -= total[block]
-
-    by_rows(exponentials, z)
-    # Now each row of z is e - total · onehot: the gradient of the loss, times N · total.
+    z_target, total = exponentials(z, None if bias is None else bias.data, targets)
 
     def backward(dy: Array) -> list[Array]:
-        dz = work.array
+        dz = work.array  # the gradient of the loss, times N · total
         scale = dy / N / total  # (N,)
         dx = (dz @ W) * scale[:, None]
         dW = dz.T @ (x * scale[:, None])
@@ -138,3 +123,27 @@ def linear_cross_entropy(
     inputs = [input, weight] if bias is None else [input, weight, bias]
     loss = (xp.log(total) - z_target).mean()
     return record_joint([loss], inputs, backward, saved=[input, weight])[0]
+
+
+def exponentials(z: Array, bias: Array | None, targets: Array) -> tuple[Array, Array]:
+    """From logits z (N, V) without their bias: z - max z at the target, and Σ exp(z - max z).
+
+    In place, z becomes exp(z - max z) with that sum subtracted at the target: the gradient of the
+    row's loss, times the sum.
+    """
+    xp, N = array_module(z), len(z)
+    z_target, total = xp.empty(N, z.dtype), xp.empty(N, z.dtype)
+
+    def some_rows(block: Rows) -> None:
+        e = z[block]
+        k = xp.arange(len(e)), targets[block]
+        if bias is not None:
+            e += bias
+        e -= e.max(axis=1, keepdims=True)
+        z_target[block] = e[k]
+        xp.exp(e, out=e)
+        e.sum(axis=1, out=total[block])
+        e[k] -= total[block]
+
+    by_rows(some_rows, z)
+    return z_target, total

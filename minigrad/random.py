@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .backend import Array, current_module, get_default_dtype
 from .gpu import masks
+
+BLOCK = 1 << 20  # draws at a time
 
 
 class _State(threading.local):
@@ -58,16 +60,22 @@ def set_state(state: dict[str, Any]) -> None:
 
 def uniform(low: float, high: float, shape: tuple[int, ...]) -> Array:
     """Numbers uniform in [low, high), in the default dtype, on the current backend."""
-    return _place(generator().uniform(low, high, shape))
+    return _drawn(shape, lambda n: generator().uniform(low, high, n))
 
 
 def normal(shape: tuple[int, ...]) -> Array:
     """Standard normal numbers, in the default dtype, on the current backend."""
-    return _place(generator().standard_normal(shape))
+    return _drawn(shape, lambda n: generator().standard_normal(n))
 
 
-def _place(draws: np.ndarray) -> Array:
-    return current_module().asarray(draws.astype(get_default_dtype()))
+def _drawn(shape: tuple[int, ...], draw: Callable[[int], np.ndarray]) -> Array:
+    """An array of draws, filled in blocks: all of them as doubles would need twice its memory."""
+    drawn = np.empty(shape, get_default_dtype())
+    flat = drawn.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK]
+        block[...] = draw(block.size)
+    return current_module().asarray(drawn)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import random as python_random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ def test_each_thread_has_a_generator_of_its_own() -> None:
         mg.manual_seed(seed)
         for drawn in draws:
             assert_array_equal(DRAWS["dropout"](), drawn)
+
+
+@pytest.mark.parametrize("draw", [lambda s: random.uniform(-1, 1, s), random.normal])
+def test_draws_in_blocks_are_those_of_one_call(
+    draw: Callable[[tuple[int, ...]], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mg.manual_seed(3)
+    whole, after = draw((5, 3)), random.get_state()
+    monkeypatch.setattr(random, "BLOCK", 4)
+    mg.manual_seed(3)
+    assert_array_equal(draw((5, 3)), whole)
+    assert random.get_state() == after
 
 
 def test_draws_have_the_range_and_the_dtype_asked_for() -> None:
