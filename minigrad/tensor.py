@@ -62,15 +62,18 @@ def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
     The tape sums gradients over broadcast axes, so that no operation has to.
     """
     if mode.grad_enabled:
-        tracked = [op for op in operands if isinstance(op[0], Tensor) and op[0].requires_grad]
-        if tracked:
-            derivatives = [op[1] for op in tracked]
-            saved = [x for op in tracked for x in op[2:]]
+        inputs, derivatives, saved = [], [], []
+        for x, derivative, *reads in operands:
+            if isinstance(x, Tensor) and x.requires_grad:
+                inputs.append(x)
+                derivatives.append(derivative)
+                saved += reads
+        if inputs:
 
             def backward(dy: Array) -> list[Array]:
                 return [derivative(dy) for derivative in derivatives]
 
-            return _on_tape([value], [op[0] for op in tracked], backward, saved)[0]
+            return _on_tape([value], inputs, backward, saved)[0]
     return Tensor(value)
 
 
@@ -211,10 +214,10 @@ def _visit(node: Node, d_outputs: list[Any], retain_graph: bool) -> list[tuple[T
                 "had saved it (an optimiser's step and load_state_dict do that); call backward() "
                 "before that, or compute the loss again"
             )
-    for output, (shape, dtype) in enumerate(node.outputs):
-        if d_outputs[output] is None:  # an output that the loss does not depend on
+    for output, dy in enumerate(d_outputs):
+        if dy is None:  # an output that the loss does not depend on
             xp = array_module(next(dy for dy in d_outputs if dy is not None))
-            d_outputs[output] = xp.zeros(shape, dtype)
+            d_outputs[output] = xp.zeros(*node.outputs[output])
     inputs, d_inputs = node.inputs, node.backward(*d_outputs)
     if mode.watch is not None:
         mode.watch.backward(node, d_outputs, d_inputs)
