@@ -1,0 +1,263 @@
+"""Tokens per second against the number of ranks, the time of the all-reduce, and a prediction.
+
+    python benchmarks/scaling_out.py --out docs/results/scaling-out.json
+
+Each turn starts every job once, one after the other: training steps in one process and on several
+ranks, and all-reduces of several sizes between two ranks. The results are medians over the turns,
+and the ratios medians of those within a turn. From these the model in scaling_model.py is
+calibrated; it predicts the same jobs, and what was not measured: other sizes, networks and numbers
+of nodes. It needs `pip install '.[mpi,bench]'`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import scaling_model as model
+from scaling_model import Network, Node, Sizes
+
+from lm.arguments import Parser, at_least_one
+from lm.console import UserError, run_command, show
+from lm.results import this_command, write_result
+from lm.run import launch
+
+PROGRAM = Path(__file__).with_name("rank_steps.py")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Training steps on some ranks, with `threads` each and `sizes.columns` columns each."""
+
+    ranks: int = 1
+    threads: int = 1
+    sizes: Sizes = Sizes()
+
+    @property
+    def tokens(self) -> int:
+        return self.ranks * self.sizes.tokens
+
+    def options(self, steps: int) -> list[str]:
+        s = self.sizes
+        given = {"ranks": self.ranks, "columns": self.ranks * s.columns, "units": s.units,
+                 "words": s.words, "steps": steps}  # fmt: skip
+        return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
+JOBS = {
+    "one thread": Job(),
+    "two threads": Job(threads=2),
+    "two threads, 40 columns": Job(threads=2, sizes=Sizes(columns=40)),
+    "2 ranks": Job(2),
+    "4 ranks": Job(4),
+    "2 ranks, 10 columns each": Job(2, sizes=Sizes(columns=10)),
+    "two threads, 33 thousand words": Job(threads=2, sizes=Sizes(words=33_278)),
+    "two threads, 650 units": Job(threads=2, sizes=Sizes(650)),
+    "one thread, 650 units": Job(sizes=Sizes(650)),
+    "two threads, 650 units, 40 columns": Job(threads=2, sizes=Sizes(650, columns=40)),
+    "2 ranks, 650 units": Job(2, sizes=Sizes(650)),
+}
+# What a job on several ranks is compared with: one process with two threads and as many columns.
+ALONE = {
+    "2 ranks": "two threads, 40 columns",
+    "2 ranks, 10 columns each": "two threads",
+    "2 ranks, 650 units": "two threads, 650 units, 40 columns",
+}
+MESSAGES = [4 * 4**k for k in range(3, 13)]  # bytes, from 256 to 67 million
+
+NETWORKS = {"10 GbE": model.ETHERNET_10, "100 GbE": model.ETHERNET_100, "NVLink": model.NVLINK}
+UNITS = (200, 650, 1500)
+WORDS = (10_000, 33_278, 267_735)
+RANKS = (1, 2, 4, 8, 16, 32, 64)
+
+TINY = Sizes(16, 50, columns=2)
+QUICK_JOBS = {
+    "one thread": Job(sizes=TINY),
+    "two threads, 40 columns": Job(threads=2, sizes=TINY),
+    "2 ranks": Job(2, sizes=TINY),
+}
+
+
+# -------------------------------------------------------------------- measuring
+
+
+def run(ranks: int, threads: int, options: list[str]) -> dict[str, Any]:
+    """What rank_steps.py measures; started as by `train_ptb.py --ranks`."""
+    command = [sys.executable, str(PROGRAM), *options]
+    if ranks > 1:
+        starter = launch._mpiexec(ranks)
+        command = [*starter, sys.executable, "-m", "mpi4py", *command[1:]]
+    given = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment = launch._environment({**given, "OMP_NUM_THREADS": str(threads)}, ranks)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError(f"{' '.join(['rank_steps.py', *options])} failed: {reason}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def take_turns(
+    jobs: dict[str, Job], messages: list[int], turns: int, seconds: float
+) -> tuple[dict[str, list[dict[str, float]]], dict[int, float]]:
+    """For each job and turn, the medians over its steps; the median time of each message.
+
+    A job is to take about so many seconds; the first one of each, which is not counted, says how
+    many steps these are.
+    """
+    steps = {name: 3 for name in jobs}
+    sent = ["--ranks", "2", "--messages", *map(str, messages)]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in jobs}
+    times: list[dict[str, float]] = []
+    for turn in range(-1, turns):
+        for name, job in jobs.items():
+            lists = run(job.ranks, job.threads, job.options(steps[name]))
+            medians = {what: statistics.median(values) for what, values in lists.items()}
+            if turn < 0:
+                steps[name] = max(3, min(50, round(seconds / medians["seconds"])))
+            else:
+                found[name].append(medians)
+        times.append(run(2, 1, sent))
+        show(f"turn {turn + 1} of {turns}")
+    by_size = {m: statistics.median(t[str(m)] for t in times[1:]) for m in messages}
+    return found, by_size
+
+
+def summarised(
+    jobs: dict[str, Job], found: dict[str, list[dict[str, float]]]
+) -> dict[str, dict[str, Any]]:
+    """For each job its tokens per second, and milliseconds per step."""
+    summary: dict[str, dict[str, Any]] = {}
+    for name, turns in found.items():
+        medians = {what: statistics.median(t[what] for t in turns) for what in turns[0]}
+        summary[name] = {f"{what}_ms": 1000 * s for what, s in medians.items() if what != "seconds"}
+        summary[name] |= {
+            "tokens_per_second": jobs[name].tokens / medians["seconds"],
+            "ms": 1000 * medians["seconds"],
+            "spread_ms": [1000 * f(t["seconds"] for t in turns) for f in (min, max)],
+        }
+        if name in ALONE:
+            other = ALONE[name]
+            ratios = [
+                (jobs[name].tokens / mine["seconds"]) / (jobs[other].tokens / theirs["seconds"])
+                for mine, theirs in zip(turns, found[other], strict=True)
+            ]
+            summary[name]["against_one_process"] = statistics.median(ratios)
+    return summary
+
+
+# -------------------------------------------------------------------- predicting
+
+
+def calibrated(
+    jobs: dict[str, Job], found: dict[str, dict[str, Any]], messages: dict[int, float]
+) -> tuple[dict[int, Node], Network]:
+    """The node with one thread and with two, from steps of a single process; shared memory."""
+    nodes = {
+        threads: model.fitted_node(
+            {
+                job.sizes: found[name]["ms"] / 1000
+                for name, job in jobs.items()
+                if job.ranks == 1 and job.threads == threads
+            }
+        )
+        for threads in (1, 2)
+    }
+    return nodes, model.fitted_network(messages)
+
+
+def beside(
+    jobs: dict[str, Job], nodes: dict[int, Node], network: Network
+) -> dict[str, dict[str, float]]:
+    """The model's prediction of each job on the two cores here."""
+    predicted = {}
+    for name, job in jobs.items():
+        waits = max(1.0, job.ranks * job.threads / 2)  # ranks that take turns on a core
+        node = Node(nodes[job.threads].rate / waits)
+        predicted[name] = {
+            "ms": 1000 * model.step(job.sizes, node, network, job.ranks),
+            "exchange_ms": 1000 * network.all_reduce(job.sizes.bytes, job.ranks),
+            "tokens_per_second": model.tokens_per_second(job.sizes, node, network, job.ranks),
+        }
+    return predicted
+
+
+def predictions(node: Node) -> dict[str, Any]:
+    """Efficiency and seconds for each network, size and number of ranks; see `scaling_model`."""
+    found: dict[str, Any] = {}
+    for name, network in NETWORKS.items():
+        for units in UNITS:
+            for words in WORDS:
+                sizes = Sizes(units, words)
+                on = model.gpu(sizes) if name == "NVLink" else node
+                found.setdefault(name, {}).setdefault(str(units), {})[str(words)] = {
+                    "compute_ms": 1000 * on.seconds(sizes),
+                    "megabytes": sizes.bytes / 1e6,
+                    "efficiency": {
+                        str(n): model.efficiency(sizes, on, network, n) for n in RANKS
+                    },
+                    "exchange_ms": {
+                        str(n): 1000 * network.all_reduce(sizes.bytes, n) for n in RANKS
+                    },
+                }  # fmt: skip
+    return found
+
+
+# -------------------------------------------------------------------- the command
+
+
+def main() -> None:
+    args = parser().parse()
+    started = time.perf_counter()
+    jobs = QUICK_JOBS if args.quick else JOBS
+    sizes, turns, seconds = (MESSAGES[:4], 1, 0.1) if args.quick else (MESSAGES, args.turns, 2.0)
+    turns_of, messages = take_turns(jobs, sizes, turns, seconds)
+    found = summarised(jobs, turns_of)
+    nodes, network = calibrated(jobs, found, messages)
+    predicted = beside(jobs, nodes, network)
+    show(f"{'':36} tokens/s  predicted  ms/step  all-reduce, ms  predicted  waiting, ms")
+    for name, f in found.items():
+        f["predicted"] = p = predicted[name]
+        f["measured_over_predicted"] = f["tokens_per_second"] / p["tokens_per_second"]
+        show(
+            f"{name:36} {f['tokens_per_second']:8,.0f}  {p['tokens_per_second']:9,.0f}  "
+            f"{f['ms']:7.1f}  {f.get('exchange_ms', 0):14.1f}  {p['exchange_ms']:9.1f}  "
+            f"{f.get('waiting_ms', 0):11.1f}"
+        )
+    for name in found:
+        if "against_one_process" in found[name]:
+            show(f"{name} / one process with two threads: {found[name]['against_one_process']:.3f}")
+    numbers = {
+        "steps": found,
+        "messages": {str(size): 1e6 * t for size, t in messages.items()},  # microseconds
+        "calibration": {
+            "gflops one thread": nodes[1].rate / 1e9,
+            "gflops two threads": nodes[2].rate / 1e9,
+            "gigabytes per second": network.bandwidth / 1e9,
+            "latency us": 1e6 * network.latency,
+        },
+        "model": predictions(nodes[2]),
+    }
+    if args.out is not None:
+        settings = {"turns": turns, "layers": 2, "steps per chunk": 35, "dropout": 0.2}
+        took = time.perf_counter() - started
+        write_result(args.out, this_command(), settings, [0], took, numbers)
+
+
+def parser() -> Parser:
+    p = Parser(description="Measure how training scales with ranks, and predict it for others.")
+    p.add_argument("--out", type=Path, metavar="FILE.json", help="also write the results")
+    p.add_argument("--turns", type=at_least_one, default=7)
+    p.add_argument("--quick", action="store_true", help="tiny models, as a test")
+    return p
+
+
+if __name__ == "__main__":
+    run_command(main)
