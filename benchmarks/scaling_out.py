@@ -17,10 +17,12 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import quiet
 import scaling_model as model
 from scaling_model import Network, Node, Sizes
 
@@ -38,7 +40,7 @@ class Job:
 
     ranks: int = 1
     threads: int = 1
-    sizes: Sizes = Sizes()
+    sizes: Sizes = field(default_factory=Sizes)
 
     @property
     def tokens(self) -> int:
@@ -105,12 +107,12 @@ def run(ranks: int, threads: int, options: list[str]) -> dict[str, Any]:
 
 
 def take_turns(
-    jobs: dict[str, Job], messages: list[int], turns: int, seconds: float
+    jobs: dict[str, Job], messages: list[int], turns: int, seconds: float, patience: float
 ) -> tuple[dict[str, list[dict[str, float]]], dict[int, float]]:
     """For each job and turn, the medians over its steps; the median time of each message.
 
     A job is to take about so many seconds; the first one of each, which is not counted, says how
-    many steps these are.
+    many steps these are. "others" is the share of all cores that other programs used.
     """
     steps = {name: 3 for name in jobs}
     sent = ["--ranks", "2", "--messages", *map(str, messages)]
@@ -118,13 +120,14 @@ def take_turns(
     times: list[dict[str, float]] = []
     for turn in range(-1, turns):
         for name, job in jobs.items():
-            lists = run(job.ranks, job.threads, job.options(steps[name]))
+            work = partial(run, job.ranks, job.threads, job.options(steps[name]))
+            lists, others = quiet.quietly(work, 0 if turn < 0 else patience)
             medians = {what: statistics.median(values) for what, values in lists.items()}
             if turn < 0:
                 steps[name] = max(3, min(50, round(seconds / medians["seconds"])))
             else:
-                found[name].append(medians)
-        times.append(run(2, 1, sent))
+                found[name].append({**medians, "others": others})
+        times.append(quiet.quietly(partial(run, 2, 1, sent), 0 if turn < 0 else patience)[0])
         show(f"turn {turn + 1} of {turns}")
     by_size = {m: statistics.median(t[str(m)] for t in times[1:]) for m in messages}
     return found, by_size
@@ -137,10 +140,12 @@ def summarised(
     summary: dict[str, dict[str, Any]] = {}
     for name, turns in found.items():
         medians = {what: statistics.median(t[what] for t in turns) for what in turns[0]}
-        summary[name] = {f"{what}_ms": 1000 * s for what, s in medians.items() if what != "seconds"}
+        others, ms = medians.pop("others"), {what: 1000 * s for what, s in medians.items()}
+        summary[name] = {f"{what}_ms": t for what, t in ms.items() if what != "seconds"}
         summary[name] |= {
             "tokens_per_second": jobs[name].tokens / medians["seconds"],
-            "ms": 1000 * medians["seconds"],
+            "ms": ms["seconds"],
+            "others": others,
             "spread_ms": [1000 * f(t["seconds"] for t in turns) for f in (min, max)],
         }
         if name in ALONE:
@@ -218,18 +223,19 @@ def main() -> None:
     started = time.perf_counter()
     jobs = QUICK_JOBS if args.quick else JOBS
     sizes, turns, seconds = (MESSAGES[:4], 1, 0.1) if args.quick else (MESSAGES, args.turns, 2.0)
-    turns_of, messages = take_turns(jobs, sizes, turns, seconds)
+    patience = 0 if args.quick else args.patience
+    turns_of, messages = take_turns(jobs, sizes, turns, seconds, patience)
     found = summarised(jobs, turns_of)
     nodes, network = calibrated(jobs, found, messages)
     predicted = beside(jobs, nodes, network)
-    show(f"{'':36} tokens/s  predicted  ms/step  all-reduce, ms  predicted  waiting, ms")
+    show(f"{'':36} tokens/s  predicted  ms/step  all-reduce, ms  predicted  waiting, ms  others")
     for name, f in found.items():
         f["predicted"] = p = predicted[name]
         f["measured_over_predicted"] = f["tokens_per_second"] / p["tokens_per_second"]
         show(
             f"{name:36} {f['tokens_per_second']:8,.0f}  {p['tokens_per_second']:9,.0f}  "
             f"{f['ms']:7.1f}  {f.get('exchange_ms', 0):14.1f}  {p['exchange_ms']:9.1f}  "
-            f"{f.get('waiting_ms', 0):11.1f}"
+            f"{f.get('waiting_ms', 0):11.1f}  {f['others']:6.1%}"
         )
     for name in found:
         if "against_one_process" in found[name]:
@@ -255,6 +261,9 @@ def parser() -> Parser:
     p = Parser(description="Measure how training scales with ranks, and predict it for others.")
     p.add_argument("--out", type=Path, metavar="FILE.json", help="also write the results")
     p.add_argument("--turns", type=at_least_one, default=7)
+    p.add_argument("--patience", type=float, default=60.0, metavar="SECONDS",
+                   help="for how long each measurement is repeated while other programs use "
+                   "more than a twentieth of the cores")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="tiny models, as a test")
     return p
 
