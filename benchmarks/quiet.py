@@ -16,13 +16,16 @@ PAUSE = 1.0  # seconds between looks at a processor that is busy
 
 
 def busy_seconds() -> float | None:
-    """CPU seconds of all programs since the start of the machine; None if nothing can tell."""
+    """CPU seconds of all programs but those of low priority (nice), since the machine has started.
+
+    None if nothing can tell.
+    """
     try:
         line = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
     except OSError:
         return None
-    user, nice, system, _idle, _waiting, *interrupts = map(int, line.split()[1:9])
-    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    user, _nice, system, _idle, _waiting, *interrupts = map(int, line.split()[1:9])
+    return (user + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def ours() -> float:

@@ -124,21 +124,6 @@ def efficiency(sizes: Sizes, node: Node, network: Network, ranks: int) -> float:
     return node.seconds(sizes) / step(sizes, node, network, ranks)
 
 
-def sharded_bytes(sizes: Sizes, ranks: int) -> float:
-    """What a rank sends per step if each holds the embeddings and decoder rows of V / N words.
-
-    Each rank then needs the last layer's states of all columns, of all ranks (an all-gather), and
-    sends back their gradients (a reduce-scatter), for the embedding and for the decoder, plus the
-    maximum and the sum of each softmax. Only the layers' weights are still summed. Megatron-LM
-    divides its vocabulary like this (Shoeybi et al., arXiv:1909.08053).
-    """
-    others = (ranks - 1) / ranks
-    states = 4 * ranks * sizes.tokens * sizes.units
-    softmax = 2 * 2 * 4 * ranks * sizes.tokens  # two numbers a token, all-reduced
-    layers = 4 * sizes.layers * 8 * (sizes.units**2 + sizes.units)
-    return others * (2 * 2 * states + softmax + 2 * layers)
-
-
 def fitted_network(seconds: Mapping[int, float]) -> Network:
     """The network that explains the times of all-reduces between 2 ranks, by bytes.
 

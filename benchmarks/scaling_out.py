@@ -24,6 +24,7 @@ from typing import Any
 
 import quiet
 import scaling_model as model
+import vocabulary_model
 from scaling_model import Network, Node, Sizes
 
 from lm.arguments import Parser, at_least_one
@@ -74,7 +75,7 @@ ALONE = {
 }
 MESSAGES = [4 * 4**k for k in range(3, 13)]  # bytes, from 256 to 67 million
 
-NETWORKS = {"10 GbE": model.ETHERNET_10, "100 GbE": model.ETHERNET_100, "NVLink": model.NVLINK}
+FASTER = 8  # times the two cores here: a node of 16 cores or more, assumed
 UNITS = (200, 650, 1500)
 WORDS = (10_000, 33_278, 267_735)
 RANKS = (1, 2, 4, 8, 16, 32, 64)
@@ -194,24 +195,35 @@ def beside(
     return predicted
 
 
+def cases(node: Node, sizes: Sizes) -> dict[str, tuple[Node, Network]]:
+    """The nodes and networks that are predicted; two cores as here if no other node is named."""
+    gpu, faster = model.gpu(sizes), Node(FASTER * node.rate)
+    return {
+        "10 GbE": (node, model.ETHERNET_10),
+        "100 GbE": (node, model.ETHERNET_100),
+        "NVLink": (gpu, model.NVLINK),
+        "faster nodes, 10 GbE": (faster, model.ETHERNET_10),
+        "faster nodes, 100 GbE": (faster, model.ETHERNET_100),
+        "GPUs, 10 GbE": (gpu, model.ETHERNET_10),
+        "GPUs, 100 GbE": (gpu, model.ETHERNET_100),
+    }
+
+
 def predictions(node: Node) -> dict[str, Any]:
-    """Efficiency and seconds for each network, size and number of ranks; see `scaling_model`."""
+    """Milliseconds, tokens per second and efficiency, by case, units, words and ranks."""
     found: dict[str, Any] = {}
-    for name, network in NETWORKS.items():
-        for units in UNITS:
-            for words in WORDS:
-                sizes = Sizes(units, words)
-                on = model.gpu(sizes) if name == "NVLink" else node
-                found.setdefault(name, {}).setdefault(str(units), {})[str(words)] = {
-                    "compute_ms": 1000 * on.seconds(sizes),
-                    "megabytes": sizes.bytes / 1e6,
-                    "efficiency": {
-                        str(n): model.efficiency(sizes, on, network, n) for n in RANKS
-                    },
-                    "exchange_ms": {
-                        str(n): 1000 * network.all_reduce(sizes.bytes, n) for n in RANKS
-                    },
-                }  # fmt: skip
+    for sizes in (Sizes(units, words) for units in UNITS for words in WORDS):
+        for name, (on, network) in cases(node, sizes).items():
+            case = found.setdefault(name, {}).setdefault(str(sizes.units), {})
+            case[str(sizes.words)] = {
+                "compute_ms": 1000 * on.seconds(sizes),
+                "megabytes": sizes.bytes / 1e6,
+                "exchange_ms": {n: 1000 * network.all_reduce(sizes.bytes, n) for n in RANKS},
+                "tokens_per_second": {
+                    n: model.tokens_per_second(sizes, on, network, n) for n in RANKS
+                },
+                "efficiency": {n: model.efficiency(sizes, on, network, n) for n in RANKS},
+            }
     return found
 
 
@@ -222,7 +234,7 @@ def main() -> None:
     args = parser().parse()
     started = time.perf_counter()
     jobs = QUICK_JOBS if args.quick else JOBS
-    sizes, turns, seconds = (MESSAGES[:4], 1, 0.1) if args.quick else (MESSAGES, args.turns, 2.0)
+    sizes, turns, seconds = (MESSAGES[:4], 1, 0.1) if args.quick else (MESSAGES, args.turns, 1.0)
     patience = 0 if args.quick else args.patience
     turns_of, messages = take_turns(jobs, sizes, turns, seconds, patience)
     found = summarised(jobs, turns_of)
@@ -250,6 +262,7 @@ def main() -> None:
             "latency us": 1e6 * network.latency,
         },
         "model": predictions(nodes[2]),
+        "million words": vocabulary_model.on_paper(nodes[2]),
     }
     if args.out is not None:
         settings = {"turns": turns, "layers": 2, "steps per chunk": 35, "dropout": 0.2}
