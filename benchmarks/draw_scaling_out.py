@@ -1,4 +1,4 @@
-"""Draw the predicted efficiency, and the all-reduce against its size, from scaling_out.py's results.
+"""Draw the predicted efficiency, and the all-reduce by size, from the results of scaling_out.py.
 
 python benchmarks/draw_scaling_out.py
 """
