@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -12,20 +13,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 ALLOWED = 0.05  # of all cores, for other programs
-PAUSE = 1.0  # seconds between looks at a processor that is busy
+LOOKS = 5  # at the running programs, before a measurement is repeated
+PAUSE = 0.2  # seconds between them
+LOWEST = 19  # the priority of programs that hardly disturb
 
 
 def busy_seconds() -> float | None:
-    """CPU seconds of all programs but those of low priority (nice), since the machine has started.
-
-    None if nothing can tell.
-    """
+    """CPU seconds of all programs since the machine has started; None if nothing can tell."""
     try:
         line = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
     except OSError:
         return None
-    user, _nice, system, _idle, _waiting, *interrupts = map(int, line.split()[1:9])
-    return (user + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _waiting, *interrupts = map(int, line.split()[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def ours() -> float:
@@ -45,15 +45,34 @@ def share_of_others(measure: Callable[[], T]) -> tuple[T, float]:
     return result, max(0.0, others) / (wall * (os.cpu_count() or 1))
 
 
+def somebody_runs() -> bool:
+    """Whether a program runs at this moment, other than this one and those of lowest priority."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        if path.parent.name != str(os.getpid()):
+            with contextlib.suppress(OSError):  # it has ended
+                fields = path.read_text(encoding="utf-8").rpartition(")")[2].split()
+                if fields[0] == "R" and int(fields[16]) < LOWEST:
+                    return True
+    return False
+
+
+def wait_for_a_gap(end: float) -> None:
+    """Wait until no program runs for a second, at most until `end`."""
+    seen = 0
+    while seen < LOOKS and time.perf_counter() < end:
+        time.sleep(PAUSE)
+        seen = 0 if somebody_runs() else seen + 1
+
+
 def quietly(measure: Callable[[], T], patience: float) -> tuple[T, float]:
     """The least disturbed of some measurements, and the share of the cores that others used.
 
     It measures until others use almost nothing, or `patience` seconds are over.
     """
     end = time.perf_counter() + patience
+    wait_for_a_gap(end)
     best = share_of_others(measure)
     while best[1] > ALLOWED and time.perf_counter() < end:
-        _, busy = share_of_others(lambda: time.sleep(PAUSE))
-        if busy <= ALLOWED:
-            best = min(best, share_of_others(measure), key=lambda found: found[1])
+        wait_for_a_gap(end)
+        best = min(best, share_of_others(measure), key=lambda found: found[1])
     return best
