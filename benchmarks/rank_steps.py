@@ -66,7 +66,7 @@ def steps(ranks: Alone, args: argparse.Namespace) -> dict[str, Any]:
         )
         ranks.any(False, False, False)
         seconds.append(time.perf_counter() - start)
-    return {"seconds": seconds[WARM_UP:]}
+    return {"step": seconds[WARM_UP:]}
 
 
 def steps_together(ranks: Together, args: argparse.Namespace) -> dict[str, Any]:

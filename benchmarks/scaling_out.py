@@ -110,7 +110,7 @@ def run(ranks: int, threads: int, options: list[str]) -> dict[str, Any]:
 def take_turns(
     jobs: dict[str, Job], messages: list[int], turns: int, seconds: float, patience: float
 ) -> tuple[dict[str, list[dict[str, float]]], dict[int, float]]:
-    """For each job and turn, the medians over its steps; the median time of each message.
+    """For each job and turn, medians over its steps and the fastest; each message's median time.
 
     A job is to take about so many seconds; the first one of each, which is not counted, says how
     many steps these are. "others" is the share of all cores that other programs used.
@@ -125,9 +125,10 @@ def take_turns(
             lists, others = quiet.quietly(work, 0 if turn < 0 else patience)
             medians = {what: statistics.median(values) for what, values in lists.items()}
             if turn < 0:
-                steps[name] = max(3, min(50, round(seconds / medians["seconds"])))
+                steps[name] = max(3, min(50, round(seconds / medians["step"])))
             else:
-                found[name].append({**medians, "others": others})
+                fastest = min(lists["step"])
+                found[name].append({**medians, "fastest": fastest, "others": others})
         times.append(quiet.quietly(partial(run, 2, 1, sent), 0 if turn < 0 else patience)[0])
         show(f"turn {turn + 1} of {turns}")
     by_size = {m: statistics.median(t[str(m)] for t in times[1:]) for m in messages}
@@ -137,25 +138,26 @@ def take_turns(
 def summarised(
     jobs: dict[str, Job], found: dict[str, list[dict[str, float]]]
 ) -> dict[str, dict[str, Any]]:
-    """For each job its tokens per second, and milliseconds per step."""
+    """For each job: milliseconds of a step and of its parts, and tokens per second."""
     summary: dict[str, dict[str, Any]] = {}
     for name, turns in found.items():
         medians = {what: statistics.median(t[what] for t in turns) for what in turns[0]}
-        others, ms = medians.pop("others"), {what: 1000 * s for what, s in medians.items()}
-        summary[name] = {f"{what}_ms": t for what, t in ms.items() if what != "seconds"}
+        others, fastest = medians.pop("others"), min(t["fastest"] for t in turns)
+        summary[name] = {f"{what}_ms": 1000 * s for what, s in medians.items()}
         summary[name] |= {
-            "tokens_per_second": jobs[name].tokens / medians["seconds"],
-            "ms": ms["seconds"],
+            "fastest_ms": 1000 * fastest,
+            "tokens_per_second": jobs[name].tokens / medians["step"],
             "others": others,
-            "spread_ms": [1000 * f(t["seconds"] for t in turns) for f in (min, max)],
+            "turns_ms": [1000 * t["step"] for t in turns],
         }
         if name in ALONE:
             other = ALONE[name]
-            ratios = [
-                (jobs[name].tokens / mine["seconds"]) / (jobs[other].tokens / theirs["seconds"])
-                for mine, theirs in zip(turns, found[other], strict=True)
-            ]
+            more = jobs[name].tokens / jobs[other].tokens
+            times = zip(found[other], turns, strict=True)
+            ratios = [more * theirs["step"] / ours["step"] for theirs, ours in times]
+            theirs = min(t["fastest"] for t in found[other])
             summary[name]["against_one_process"] = statistics.median(ratios)
+            summary[name]["against_one_process_fastest"] = more * theirs / fastest
     return summary
 
 
@@ -169,7 +171,7 @@ def calibrated(
     nodes = {
         threads: model.fitted_node(
             {
-                job.sizes: found[name]["ms"] / 1000
+                job.sizes: found[name]["step_ms"] / 1000
                 for name, job in jobs.items()
                 if job.ranks == 1 and job.threads == threads
             }
@@ -188,7 +190,7 @@ def beside(
         waits = max(1.0, job.ranks * job.threads / 2)  # ranks that take turns on a core
         node = Node(nodes[job.threads].rate / waits)
         predicted[name] = {
-            "ms": 1000 * model.step(job.sizes, node, network, job.ranks),
+            "step_ms": 1000 * model.step(job.sizes, node, network, job.ranks),
             "exchange_ms": 1000 * network.all_reduce(job.sizes.bytes, job.ranks),
             "tokens_per_second": model.tokens_per_second(job.sizes, node, network, job.ranks),
         }
@@ -246,12 +248,13 @@ def main() -> None:
         f["measured_over_predicted"] = f["tokens_per_second"] / p["tokens_per_second"]
         show(
             f"{name:36} {f['tokens_per_second']:8,.0f}  {p['tokens_per_second']:9,.0f}  "
-            f"{f['ms']:7.1f}  {f.get('exchange_ms', 0):14.1f}  {p['exchange_ms']:9.1f}  "
+            f"{f['step_ms']:7.1f}  {f.get('exchange_ms', 0):14.1f}  {p['exchange_ms']:9.1f}  "
             f"{f.get('waiting_ms', 0):11.1f}  {f['others']:6.1%}"
         )
     for name in found:
         if "against_one_process" in found[name]:
-            show(f"{name} / one process with two threads: {found[name]['against_one_process']:.3f}")
+            ratio, fastest = (found[name][f"against_one_process{x}"] for x in ("", "_fastest"))
+            show(f"{name} / one process with two threads: {ratio:.3f}, fastest steps {fastest:.3f}")
     numbers = {
         "steps": found,
         "messages": {str(size): 1e6 * t for size, t in messages.items()},  # microseconds

@@ -122,7 +122,7 @@ def assert_result(numbers: dict[str, Any]) -> None:
     steps = numbers["steps"]
     for name, job in steps.items():
         assert ("exchange_ms" in job) == ("ranks" in name)
-        assert 0 <= job.get("exchange_ms", 0) + job.get("waiting_ms", 0) < job["ms"]
+        assert 0 <= job.get("exchange_ms", 0) + job.get("waiting_ms", 0) < job["step_ms"]
     assert steps["2 ranks"]["against_one_process"] > 0
     for networks in numbers["model"].values():
         for words in networks.values():
