@@ -15,36 +15,30 @@ from lm.drawing import STYLES, new_figure, save_figure, style
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = {
-    "10 GbE": "10 GbE, nodes of two cores",
-    "faster nodes, 10 GbE": "10 GbE, nodes eight times as fast",
     "100 GbE": "100 GbE, nodes of two cores",
     "NVLink": "NVLink, GPUs of one server",
+    "10 GbE": "10 GbE, nodes of two cores",
+    "faster nodes, 10 GbE": "10 GbE, nodes eight times as fast",
 }
 MOST = {"NVLink": 8}  # GPUs in such a server
-WORDS = {"10000": "-", "267735": "--"}
 
 
 def efficiency(numbers: dict[str, Any]) -> Any:
-    figure, axes = new_figure(len(CASES), 1, (4.6, 8.6))
-    for axis, (case, title) in zip(axes[:, 0], CASES.items(), strict=True):
-        for (units, by_words), (colour, marker) in zip(
-            numbers["model"][case].items(), STYLES, strict=False
-        ):
-            for words, line in WORDS.items():
-                found = by_words[words]["efficiency"]
-                places = [n for n in map(int, found) if n <= MOST.get(case, n)]
-                axis.plot(
-                    places, [found[str(n)] for n in places], line, color=colour, marker=marker,
-                    ms=4, lw=1.2, label=f"{units} units" if line == "-" else None,
-                )  # fmt: skip
-        axis.set_title(title, fontsize=10, loc="left")
-        axis.set(xscale="log", xlim=(0.9, 72), ylim=(0, 1.05), ylabel="efficiency")
-        axis.set_xticks(*zip(*((n, str(n)) for n in (1, 2, 4, 8, 16, 32, 64)), strict=True))
-        axis.minorticks_off()
-    axes[0, 0].plot([], [], "-", color="#555555", label="10,000 words")
-    axes[0, 0].plot([], [], "--", color="#555555", label="267,735 words")
-    axes[-1, 0].set_xlabel("ranks")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    """A line for the smallest model of each case, and a band from the least to the most of all."""
+    figure, axes = new_figure(1, 1, (4.6, 4.4))
+    axis = axes[0, 0]
+    for (case, label), (colour, marker) in zip(CASES.items(), STYLES, strict=True):
+        by_size = [c["efficiency"] for s in numbers["model"][case].values() for c in s.values()]
+        ranks = [n for n in by_size[0] if int(n) <= MOST.get(case, int(n))]
+        places = [int(n) for n in ranks]
+        low, high = ([f(size[n] for size in by_size) for n in ranks] for f in (min, max))
+        axis.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
+        line = [by_size[0][n] for n in ranks]
+        axis.plot(places, line, color=colour, marker=marker, ms=5, lw=1.4, label=label)
+    axis.set(xscale="log", ylim=(0, 1.05), xlabel="ranks", ylabel="efficiency")
+    axis.set_xticks(*zip(*((n, str(n)) for n in (1, 2, 4, 8, 16, 32, 64)), strict=True))
+    axis.minorticks_off()
+    figure.legend(loc="outside lower center")
     return figure
 
 
