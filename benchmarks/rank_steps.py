@@ -81,7 +81,7 @@ def steps_together(ranks: Together, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def messages(ranks: Together, sizes: list[int]) -> dict[str, Any]:
-    """For each size in bytes, the median time of an all-reduce in place."""
+    """For each size in bytes, the times of a few all-reduces in place, on the slower rank."""
     found = {}
     for size in sizes:
         numbers, times = np.zeros(size // 4, np.float32), []
@@ -90,7 +90,7 @@ def messages(ranks: Together, sizes: list[int]) -> dict[str, Any]:
             start = time.perf_counter()
             ranks.comm.Allreduce(ranks.mpi.IN_PLACE, numbers)
             times.append(time.perf_counter() - start)
-        found[str(size)] = float(np.median(ranks.comm.allgather(times)))
+        found[str(size)] = np.max(ranks.comm.allgather(times), axis=0).tolist()
     return found
 
 
