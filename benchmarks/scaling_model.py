@@ -14,8 +14,9 @@ Gropp, "Optimization of collective communication operations in MPICH", 2005), so
 on the safe side for small models on many ranks. Computation and all-reduce do not overlap, as in
 `lm.run.mpi`. The columns per rank are the same for each N (weak scaling): the whole batch grows.
 
-Measured by scaling_out.py on the machine of its result: the rate of the matrix products with all
-that surrounds them, and the bandwidth and latency of shared memory between two ranks.
+Measured: the rate of the matrix products with all that surrounds them, by table.py in
+docs/results/speed.json and again by scaling_out.py; and, by the latter, the bandwidth and latency
+of shared memory between two ranks.
 
 Assumed, not measured:
 

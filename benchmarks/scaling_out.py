@@ -5,9 +5,9 @@
 Each turn starts every job once, one after the other: training steps in one process and on several
 ranks, and all-reduces of several sizes between two ranks. Each time is that of the fastest tenth of
 all steps of all turns, since other programs can only make a step slower; medians are in the result
-too. From these the model in scaling_model.py is
-calibrated; it predicts the same jobs, and what was not measured: other sizes, networks and numbers
-of nodes. It needs `pip install '.[mpi,bench]'`.
+too. From these the model in scaling_model.py is calibrated, and predicts the same jobs. Calibrated
+with the steps in docs/results/speed.json, it predicts what was not measured: other sizes, networks
+and numbers of nodes. It needs `pip install '.[mpi,bench]'`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from scaling_model import Network, Node, Sizes
 
 from lm.arguments import Parser, at_least_one
 from lm.console import UserError, run_command, show
+from lm.files import replace_file
 from lm.results import this_command, write_result
 from lm.run import launch
 
+ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(__file__).with_name("rank_steps.py")
 
 Times = dict[str, list[float]]  # seconds of each step, or of each all-reduce of some size
@@ -77,6 +79,12 @@ ALONE = {
 }
 MESSAGES = [4 * 4**k for k in range(3, 13)]  # bytes, from 256 to 67 million
 
+# Rows of docs/results/speed.json. Tied weights change no product.
+USUAL = {
+    "LSTM 200": Sizes(),
+    "LSTM 200, 33278 words": Sizes(words=33_278),
+    "LSTM 650 tied": Sizes(650),
+}
 FASTER = 8  # times the two cores here: a node of 16 cores or more, assumed
 UNITS = (200, 650, 1500)
 WORDS = (10_000, 33_278, 267_735)
@@ -200,6 +208,12 @@ def beside(
     return predicted
 
 
+def usual_node() -> Node:
+    """Two cores as in docs/speed.md, whose steps were measured when the machine was quiet."""
+    result = json.loads((ROOT / "docs" / "results" / "speed.json").read_text("utf-8"))["numbers"]
+    return model.fitted_node({s: result[row]["minigrad"] / 1000 for row, s in USUAL.items()})
+
+
 def cases(node: Node, sizes: Sizes) -> dict[str, tuple[Node, Network]]:
     """The nodes and networks that are predicted; two cores as here if no other node is named."""
     gpu, faster = model.gpu(sizes), Node(FASTER * node.rate)
@@ -235,8 +249,24 @@ def predictions(node: Node) -> dict[str, Any]:
 # -------------------------------------------------------------------- the command
 
 
+def foretold() -> dict[str, Any]:
+    """The numbers that follow from docs/results/speed.json and from assumptions."""
+    node = usual_node()
+    return {"model": predictions(node), "million words": vocabulary_model.on_paper(node)}
+
+
+def predict_again(out: Path) -> None:
+    """Replace the predictions in a result, and keep what was measured."""
+    result = json.loads(out.read_text(encoding="utf-8"))
+    result["numbers"] |= foretold()
+    result["numbers"]["calibration"]["gflops usual"] = usual_node().rate / 1e9
+    replace_file(out, (json.dumps(result, indent=1) + "\n").encode())
+
+
 def main() -> None:
     args = parser().parse()
+    if args.predict_only is not None:
+        return predict_again(args.predict_only)
     started = time.perf_counter()
     jobs = QUICK_JOBS if args.quick else JOBS
     sizes, turns, seconds = (MESSAGES[:4], 1, 0.1) if args.quick else (MESSAGES, args.turns, 1.0)
@@ -265,11 +295,11 @@ def main() -> None:
         "calibration": {
             "gflops one thread": nodes[1].rate / 1e9,
             "gflops two threads": nodes[2].rate / 1e9,
+            "gflops usual": usual_node().rate / 1e9,
             "gigabytes per second": network.bandwidth / 1e9,
             "latency us": 1e6 * network.latency,
         },
-        "model": predictions(nodes[2]),
-        "million words": vocabulary_model.on_paper(nodes[2]),
+        **foretold(),
     }
     if args.out is not None:
         settings = {"turns": turns, "layers": 2, "steps per chunk": 35, "dropout": 0.2}
@@ -280,6 +310,8 @@ def main() -> None:
 def parser() -> Parser:
     p = Parser(description="Measure how training scales with ranks, and predict it for others.")
     p.add_argument("--out", type=Path, metavar="FILE.json", help="also write the results")
+    p.add_argument("--predict-only", type=Path, metavar="FILE.json",
+                   help="measure nothing, only predict again in these results")  # fmt: skip
     p.add_argument("--turns", type=at_least_one, default=7)
     p.add_argument("--patience", type=float, default=60.0, metavar="SECONDS",
                    help="for how long each measurement is repeated while other programs use "

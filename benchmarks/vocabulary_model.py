@@ -91,7 +91,7 @@ def costs(sizes: Sizes, node: Node, network: Network, ranks: int) -> dict[str, A
             "sent_gb": sent / 1e9,
             "exchange_s": exchange,
             "tokens_per_second": speed,
-            "days_per_billion_words": 1e9 / speed / 86400,
+            "hours_per_billion_words": 1e9 / speed / 3600,
         }
     return found
 

@@ -129,3 +129,21 @@ def assert_result(numbers: dict[str, Any]) -> None:
             for case in words.values():
                 found = list(case["efficiency"].values())
                 assert found[0] == 1 and found == sorted(found, reverse=True)
+
+
+def test_the_committed_result_is_what_the_model_says() -> None:
+    """Pages quote both: a change of the model needs the program to be run again."""
+    result = json.loads((ROOT / "docs" / "results" / "scaling-out.json").read_text("utf-8"))
+    numbers = result["numbers"]
+    assert_result(numbers)
+    program = runpy.run_path(str(ROOT / "benchmarks" / "scaling_out.py"))
+    node = program["usual_node"]()
+    predicted = json.loads(json.dumps(program["predictions"](node)))
+    paper = json.loads(json.dumps(vocabulary.on_paper(node)))
+    for new, old in ((predicted, numbers["model"]), (paper, numbers["million words"])):
+        assert leaves(new) == pytest.approx(leaves(old))
+
+
+def leaves(numbers: dict[str, Any]) -> list[float]:
+    nested = (leaves(v) if isinstance(v, dict) else [v] for v in numbers.values())
+    return [number for found in nested for number in found]
