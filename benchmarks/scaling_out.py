@@ -209,7 +209,7 @@ def beside(
 
 
 def usual_node() -> Node:
-    """Two cores as in docs/speed.md, whose steps were measured when the machine was quiet."""
+    """Two cores as in the table of docs/speed.md."""
     result = json.loads((ROOT / "docs" / "results" / "speed.json").read_text("utf-8"))["numbers"]
     return model.fitted_node({s: result[row]["minigrad"] / 1000 for row, s in USUAL.items()})
 
