@@ -3,11 +3,13 @@
 python docs/update.py            # update README.md and the pages in docs/
 python docs/update.py --check    # change nothing; exit status 1 if a page is stale
 
-Three things in a page follow from somewhere else:
+Four things in a page follow from somewhere else:
 
 - A number names its source in a comment behind it: `61.4 <!-- profile.shares.forward:.1f -->` is
   `numbers["shares"]["forward"]` in docs/results/profile.json, formatted by `.1f`. The file may be
   in a folder: `cells/results.lstm.parameters`.
+- A table has a comment above it: `<!-- table: batch-size/rates.md -->` is the table in
+  docs/results/batch-size/rates.md, which a program has written.
 - A quotation of source has a comment above its fence:
   `<!-- source: minigrad/cells.py TanhRNN.step -->` quotes that function or class without its
   docstring, and with `whole` behind the name also with it. `lm/steps.py train_step 3-5` quotes
@@ -38,6 +40,7 @@ QUOTE = re.compile(
     r"```python\n).*?(?P<tail>```)",
     re.DOTALL,
 )
+TABLE = re.compile(r"(?P<head><!-- table: (?P<file>\S+) -->\n)(?:\|.*\n)*")
 LINK = re.compile(r"\[`(?P<name>[\w.]+?)(?:\(\))?`\]\((?P<file>[^)#\s]+\.py)(?:#L\d+)?\)")
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -48,8 +51,9 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 
 def updated(text: str, page: Path, root: Path = ROOT) -> str:
-    """A page with the numbers, quotations and line numbers of today."""
+    """A page with the numbers, tables, quotations and line numbers of today."""
     text = NUMBER.sub(functools.partial(_number, root / "docs" / "results"), text)
+    text = TABLE.sub(functools.partial(_table, root / "docs" / "results"), text)
     text = QUOTE.sub(functools.partial(_quotation, root), text)
     return LINK.sub(functools.partial(_link, page.parent), text)
 
@@ -71,6 +75,10 @@ def look_up(results: Path, file: str, path: str) -> Any:
 def _number(results: Path, match: re.Match[str]) -> str:
     number = look_up(results, match["file"], match["path"])
     return match[0].replace(match["text"], format(number, match["spec"]), 1)
+
+
+def _table(results: Path, match: re.Match[str]) -> str:
+    return match["head"] + (results / match["file"]).read_text(encoding="utf-8")
 
 
 # -------------------------------------------------------------------- source

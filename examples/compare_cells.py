@@ -35,7 +35,7 @@ if __name__ == "__main__":  # Ctrl-C prints one line also during the slow import
 
 from lm import builtin
 from lm.arguments import Parser, at_least_one, whole
-from lm.console import UserError, run_command, show
+from lm.console import run_command, show
 from lm.datasets import load_corpus
 from lm.drawing import need_matplotlib
 from lm.files import make_folder
@@ -43,8 +43,9 @@ from lm.results import cores, this_command
 from lm.settings import Settings
 from lm.sweep.figures import draw
 from lm.sweep.progress import watch_sweep
+from lm.sweep.rates import choose_rate, learning_rates
 from lm.sweep.run import sweep
-from lm.sweep.table import Done, gather, write_tables
+from lm.sweep.table import gather, write_tables
 from lm.sweep.trial import Trial
 from minigrad.cells import CELLS
 
@@ -97,30 +98,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_tables(out, results, this_command(), settings, notes, rates_chosen)
     drawn = draw(out, gather(trials, trials_folder), [Trial(s) for s in tuned], grid)
     show(f"written to {out}: results.csv, results.md, results.json, {', '.join(drawn)}")
-
-
-def learning_rates(settings: Settings, factors: Sequence[float]) -> list[Trial]:
-    """The trials of a cell with a few learning rates around its default."""
-    default = CELLS[settings.model].sgd_lr
-    return [Trial(dataclasses.replace(settings, lr=default * factor)) for factor in factors]
-
-
-def choose_rate(model: str, results: Sequence[Done]) -> tuple[float, str]:
-    """The learning rate with the lowest validation perplexity, and a line that says so."""
-    well = [d for d in results if d.well]
-    if not well:
-        raise UserError(
-            f"{model} was not trained at any learning rate: {results[0].numbers['reason']}"
-        )
-    best = min(well, key=lambda d: d.numbers["best_valid_ppl"])
-    tried = ", ".join(
-        f"{d.numbers['best_valid_ppl']:.2f} at {d.trial.settings.lr:g}"
-        if d.well
-        else f"{d.numbers['status']} at {d.trial.settings.lr:g}"
-        for d in results
-    )
-    lr = best.trial.settings.first_lr
-    return lr, f"{model} has learning rate {lr:g}, the best of (validation perplexity): {tried}."
 
 
 def around(start: Settings, grid: dict[str, Sequence[int]], seeds: Sequence[int]) -> list[Settings]:

@@ -71,6 +71,14 @@ def test_a_result_in_a_folder(project: Path) -> None:
     assert refreshed(page, project).startswith("120.0 <!--")
 
 
+def test_a_table_follows_its_file(project: Path) -> None:
+    (project / "docs/results/table.md").write_text("| a |\n| --: |\n| 2 |\n")
+    page = "Look:\n\n<!-- table: table.md -->\n{}\nand | so on\n"
+    old, new = "| a |\n| --: |\n| 1 |\n| 3 |\n", "| a |\n| --: |\n| 2 |\n"
+    assert refreshed(page.format(old), project) == page.format(new)
+    assert refreshed(page.format(""), project) == page.format(new)
+
+
 @pytest.mark.parametrize("source", ["ptb.lstm", "ptb.lstm.x", "other.lstm"])
 def test_a_number_that_does_not_exist(source: str, project: Path) -> None:
     (project / "docs/results/ptb.json").write_text(json.dumps({"numbers": {"gru": {}}}))

@@ -28,7 +28,8 @@ TAPE = ROOT / "docs" / "figures" / "lstm-tape.svg"
 
 def figures() -> None:
     """Run the programs that draw, and Graphviz if it is installed."""
-    programs = [*Path(__file__).parent.glob("draw_*.py"), ROOT / "benchmarks/draw_throughput.py"]
+    folders = (Path(__file__).parent, ROOT / "benchmarks")
+    programs = [program for folder in folders for program in folder.glob("draw_*.py")]
     for program in sorted(programs):
         run([program.relative_to(ROOT).as_posix()])
     if shutil.which("dot"):
