@@ -3,11 +3,10 @@
     python benchmarks/scaling_out.py --out docs/results/scaling-out.json
 
 Each turn starts every job once, one after the other: training steps in one process and on several
-ranks, and all-reduces of several sizes between two ranks. Each time is that of the fastest tenth of
-all steps of all turns, since other programs can only make a step slower; medians are in the result
-too. From these the model in scaling_model.py is calibrated, and predicts the same jobs. Calibrated
-with the steps in docs/results/speed.json, it predicts what was not measured: other sizes, networks
-and numbers of nodes. It needs `pip install '.[mpi,bench]'`.
+ranks, and all-reduces of several sizes between two ranks. Each time is the median over the turns of
+the median of a turn. From these the model in scaling_model.py is calibrated, and predicts the same
+jobs. Calibrated with the steps in docs/results/speed.json, it predicts what was not measured: other
+sizes, networks and numbers of nodes. It needs `pip install '.[mpi,bench]'`.
 """
 
 from __future__ import annotations
@@ -19,12 +18,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import quiet
 import scaling_model as model
 import vocabulary_model
 from scaling_model import Network, Node, Sizes
@@ -118,12 +114,12 @@ def run(ranks: int, threads: int, options: list[str]) -> Times:
 
 
 def take_turns(
-    jobs: dict[str, Job], messages: list[int], turns: int, seconds: float, patience: float
+    jobs: dict[str, Job], messages: list[int], turns: int, seconds: float
 ) -> tuple[dict[str, list[Times]], list[Times]]:
     """For each job and turn, the times of its steps; for each turn, those of each message.
 
     A job is to take about so many seconds; the first one of each, which is not counted, says how
-    many steps these are. "others" is the share of all cores that other programs used.
+    many steps these are.
     """
     steps = {name: 3 for name in jobs}
     sent = ["--ranks", "2", "--messages", *map(str, messages)]
@@ -131,44 +127,35 @@ def take_turns(
     exchanged: list[Times] = []
     for turn in range(-1, turns):
         for name, job in jobs.items():
-            work = partial(run, job.ranks, job.threads, job.options(steps[name]))
-            times, others = quiet.quietly(work, 0 if turn < 0 else patience)
+            times = run(job.ranks, job.threads, job.options(steps[name]))
             if turn < 0:
                 steps[name] = max(3, min(50, round(seconds / min(times["step"]))))
             else:
-                found[name].append({**times, "others": [others]})
-        work = partial(run, 2, 1, sent)
-        exchanged.append(quiet.quietly(work, 0 if turn < 0 else patience)[0])
+                found[name].append(times)
+        exchanged.append(run(2, 1, sent))
         show(f"turn {turn + 1} of {turns}")
     return found, exchanged[1:]
 
 
-def fast(turns: list[Times], what: str) -> float:
-    """The time that a tenth of all measurements of all turns does not exceed."""
-    return float(np.quantile([t for times in turns for t in times[what]], 0.1))
+def medians(turns: list[Times], what: str) -> list[float]:
+    """The median of each turn."""
+    return [statistics.median(times[what]) for times in turns]
 
 
 def summarised(jobs: dict[str, Job], found: dict[str, list[Times]]) -> dict[str, dict[str, Any]]:
     """For each job: milliseconds of a step and of its parts, and tokens per second."""
     summary: dict[str, dict[str, Any]] = {}
     for name, turns in found.items():
-        parts = [what for what in turns[0] if what != "others"]
-        medians = [statistics.median(times["step"]) for times in turns]
-        summary[name] = {f"{what}_ms": 1000 * fast(turns, what) for what in parts}
-        summary[name] |= {
-            "tokens_per_second": jobs[name].tokens / fast(turns, "step"),
-            "others": statistics.median(times["others"][0] for times in turns),
-            "medians_ms": [1000 * median for median in medians],
-        }
+        ms = {f"{what}_ms": 1000 * statistics.median(medians(turns, what)) for what in turns[0]}
+        per_second = jobs[name].tokens / ms["step_ms"] * 1000
+        summary[name] = {**ms, "tokens_per_second": per_second}
         if name in ALONE:
             other = ALONE[name]
             more = jobs[name].tokens / jobs[other].tokens
-            theirs = [statistics.median(times["step"]) for times in found[other]]
-            ratios = [more * them / us for them, us in zip(theirs, medians, strict=True)]
-            summary[name]["against_one_process"] = (
-                summary[name]["tokens_per_second"] / summary[other]["tokens_per_second"]
+            pairs = zip(medians(found[other], "step"), medians(turns, "step"), strict=True)
+            summary[name]["against_one_process"] = statistics.median(
+                more * theirs / ours for theirs, ours in pairs
             )
-            summary[name]["against_one_process_median"] = statistics.median(ratios)
     return summary
 
 
@@ -270,25 +257,24 @@ def main() -> None:
     started = time.perf_counter()
     jobs = QUICK_JOBS if args.quick else JOBS
     sizes, turns, seconds = (MESSAGES[:4], 1, 0.1) if args.quick else (MESSAGES, args.turns, 1.0)
-    patience = 0 if args.quick else args.patience
-    times, exchanged = take_turns(jobs, sizes, turns, seconds, patience)
+    times, exchanged = take_turns(jobs, sizes, turns, seconds)
     found = summarised(jobs, times)
-    messages = {size: fast(exchanged, str(size)) for size in sizes}
+    messages = {size: statistics.median(medians(exchanged, str(size))) for size in sizes}
     nodes, network = calibrated(jobs, found, messages)
     predicted = beside(jobs, nodes, network)
-    show(f"{'':36} tokens/s  predicted  ms/step  all-reduce, ms  predicted  waiting, ms  others")
+    show(f"{'':36} tokens/s  predicted  ms/step  all-reduce, ms  predicted  waiting, ms")
     for name, f in found.items():
         f["predicted"] = p = predicted[name]
         f["measured_over_predicted"] = f["tokens_per_second"] / p["tokens_per_second"]
         show(
             f"{name:36} {f['tokens_per_second']:8,.0f}  {p['tokens_per_second']:9,.0f}  "
             f"{f['step_ms']:7.1f}  {f.get('exchange_ms', 0):14.1f}  {p['exchange_ms']:9.1f}  "
-            f"{f.get('waiting_ms', 0):11.1f}  {f['others']:6.1%}"
+            f"{f.get('waiting_ms', 0):11.1f}"
         )
-    for name in found:
-        if "against_one_process" in found[name]:
-            ratio, median = (found[name][f"against_one_process{x}"] for x in ("", "_median"))
-            show(f"{name} / one process with two threads: {ratio:.3f}, of medians {median:.3f}")
+    for name in ALONE:
+        if name in found:
+            ratio = found[name]["against_one_process"]
+            show(f"{name} / one process with two threads: {ratio:.3f}")
     numbers = {
         "steps": found,
         "messages": {str(size): 1e6 * t for size, t in messages.items()},  # microseconds
@@ -313,9 +299,6 @@ def parser() -> Parser:
     p.add_argument("--predict-only", type=Path, metavar="FILE.json",
                    help="measure nothing, only predict again in these results")  # fmt: skip
     p.add_argument("--turns", type=at_least_one, default=7)
-    p.add_argument("--patience", type=float, default=60.0, metavar="SECONDS",
-                   help="for how long each measurement is repeated while other programs use "
-                   "more than a twentieth of the cores")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="tiny models, as a test")
     return p
 
