@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .console import UserError
+from .idfile import in_memory
 
 
 def batchify(ids: np.ndarray, batch_size: int) -> np.ndarray:
@@ -20,10 +21,17 @@ def batchify(ids: np.ndarray, batch_size: int) -> np.ndarray:
         f l r x     (y and z are dropped)
 
     The model reads the four columns in parallel, as independent sequences: it can't learn that
-    g follows f.
+    g follows f. Ids that are mapped from a file stay there.
     """
     rows = len(ids) // batch_size
-    return np.ascontiguousarray(ids[: rows * batch_size].reshape(batch_size, rows).T)
+    source = ids[: rows * batch_size].reshape(batch_size, rows).T
+    return source if isinstance(ids, np.memmap) else np.ascontiguousarray(source)
+
+
+def rows_of(source: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Some rows of `source`, in memory."""
+    rows = source[start:stop]
+    return in_memory(rows) if isinstance(rows, np.memmap) else rows
 
 
 def get_batch(source: np.ndarray, i: int, bptt: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +40,8 @@ def get_batch(source: np.ndarray, i: int, bptt: int) -> tuple[np.ndarray, np.nda
     source (rows, B); returns data (T, B) and target (T·B,), with T = min(bptt, rows - 1 - i).
     """
     T = min(bptt, len(source) - 1 - i)
-    return source[i : i + T], source[i + 1 : i + 1 + T].reshape(-1)
+    rows = rows_of(source, i, i + T + 1)
+    return rows[:-1], rows[1:].reshape(-1)
 
 
 def count_batches(source: np.ndarray, bptt: int) -> int:

@@ -15,7 +15,7 @@ from ..arguments import Parser, at_least_one, called_as, every, positive
 from ..checkpoint import Checkpoint, load_checkpoint, must_fit
 from ..console import UserError, warn
 from ..corpus import Dictionary
-from ..datasets import corpus_files
+from ..datasets import MEMORY_MAP, corpus_files
 from ..files import same_file
 from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
@@ -37,6 +37,7 @@ NOT_KEPT = {
     "report": None,
     "tensorboard": None,
     "detect-anomaly": False,
+    "memory-map": False,
     "ranks": 1,
     "step-timeout": 600.0,
     "accumulate": 1,
@@ -102,6 +103,7 @@ def train(
         save_path(args),
         Dictionary(checkpoint.vocabulary) if checkpoint else None,
         ranks,
+        args.memory_map,
         log_interval=args.log_interval,
         limit=1 if args.dry_run else None,
         save_every=args.save_every,
@@ -217,6 +219,7 @@ def parser() -> Parser:
     p.add_argument("--tensorboard", metavar="DIR", help="write for TensorBoard, into this folder")
     p.add_argument("--detect-anomaly", action="store_true",
                    help="find the operation that first gives NaN or infinity; slower")  # fmt: skip
+    p.add_argument("--memory-map", action="store_true", help=MEMORY_MAP)
     p.add_argument("--ranks", type=at_least_one, default=NOT_KEPT["ranks"],
                    help="processes that share the columns of each batch, over MPI")  # fmt: skip
     p.add_argument("--step-timeout", type=positive, default=NOT_KEPT["step-timeout"],

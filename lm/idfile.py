@@ -1,0 +1,176 @@
+"""A corpus whose word ids stay on disk, for a text that is larger than memory.
+
+The first run reads the three texts once, block by block, and writes the ids of their words to the
+file `corpus.ids` beside them. Then the file is mapped into memory: its pages are read when they are
+used. It has four parts:
+
+    MAGIC                           8 bytes
+    ids of train, valid and test    4 bytes each, little-endian
+    what they belong to             JSON: the vocabulary, and length and hash of each text
+    the length of the JSON          8 bytes, little-endian
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from .console import UserError
+from .corpus import SPLITS, UNK, Corpus, Dictionary, read_words, reject, text_files
+from .files import replacing
+
+IDS_FILE = "corpus.ids"
+MAGIC = b"lm-ids 1"
+ID = np.dtype("<i4")
+
+
+class MappedCorpus(Corpus):
+    """A corpus as `Corpus` reads it, with ids of 4 bytes that stay on disk.
+
+    `train`, `valid` and `test` are parts of one `np.memmap`, which can't be written to.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dictionary: Dictionary | None = None,
+        vocabulary: str = "train",
+    ) -> None:
+        """Map the ids of the texts in the folder `path`; see `Corpus` for the other arguments.
+
+        The file is written first if it is missing, or belongs to other texts or words. To know
+        that, every start computes the hashes of the texts. Raises UserError as `Corpus` does, and
+        if the file can't be written.
+        """
+        texts, file = text_files(path), Path(path) / IDS_FILE
+        if self._map(file, texts, dictionary, vocabulary):
+            return
+        _write(file, texts, dictionary, vocabulary)
+        if not self._map(file, texts, dictionary, vocabulary):
+            raise UserError(f"{file} or its text was changed just now; start again")
+
+    def _map(
+        self,
+        file: Path,
+        texts: Mapping[str, Path],
+        dictionary: Dictionary | None,
+        vocabulary: str,
+    ) -> bool:
+        """Map the file, if it is there and belongs to these texts and words."""
+        try:
+            with open(file, "rb") as stream:
+                about = _about(stream)
+                words = sum(about["lengths"].values())
+                ids = np.memmap(stream, ID, "r", len(MAGIC), words)
+        except (OSError, ValueError):
+            return False
+        if dictionary is None:
+            fits = about["vocabulary"] == vocabulary
+        else:
+            fits = about["words"] == dictionary.idx2word
+        if not fits or about["texts"] != {split: _hash(text) for split, text in texts.items()}:
+            return False
+        self.dictionary = dictionary or Dictionary(about["words"])
+        self.unknown = about["unknown"]
+        ends = np.cumsum([about["lengths"][split] for split in SPLITS])
+        self.train, self.valid, self.test = np.split(ids, ends[:-1])
+        known = json.dumps([about["texts"], about["words"]])
+        self._fingerprint = hashlib.sha256(known.encode()).hexdigest()[:16]
+        return True
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+
+def in_memory(part: np.memmap) -> np.ndarray:
+    """A copy of some mapped ids. Afterwards the process holds no page of their file in memory."""
+    copy = np.array(part, order="C", subok=False)
+    if part.size and hasattr(mmap, "MADV_DONTNEED"):  # else the system decides which pages to keep
+        cast(Any, part)._mmap.madvise(mmap.MADV_DONTNEED)
+    return copy
+
+
+def _about(stream: BinaryIO) -> dict[str, Any]:
+    """The JSON in a file of ids. Raises OSError or ValueError if it is not a complete one."""
+    if stream.read(len(MAGIC)) != MAGIC:
+        raise ValueError("another kind of file")
+    end = stream.seek(-8, os.SEEK_END)
+    stream.seek(end - int.from_bytes(stream.read(8), "little"))
+    return json.loads(stream.read()[:-8])
+
+
+def _hash(text: Path) -> str:
+    try:
+        with open(text, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {text}: {error.strerror}") from None
+
+
+def _write(
+    file: Path, texts: Mapping[str, Path], dictionary: Dictionary | None, vocabulary: str
+) -> None:
+    """Write the file of ids, reading each text once."""
+    try:
+        if os.path.lexists(file) and not _is_ours(file):
+            raise UserError(f"{file} is not a file of word ids; move it away for --memory-map")
+        with replacing(file) as stream:
+            stream.write(MAGIC)
+            about = _write_ids(stream, texts, dictionary, vocabulary)
+            end = json.dumps(about).encode()
+            stream.write(end + len(end).to_bytes(8, "little"))
+    except OSError as error:
+        raise UserError(
+            f"can't write {file} ({error.strerror}), where --memory-map keeps 4 bytes for each "
+            "word; make space, or link the texts into a folder that can be written to"
+        ) from None
+
+
+def _is_ours(file: Path) -> bool:
+    with open(file, "rb") as stream:
+        return stream.read(len(MAGIC)) == MAGIC
+
+
+def _write_ids(
+    stream: BinaryIO,
+    texts: Mapping[str, Path],
+    dictionary: Dictionary | None,
+    vocabulary: str,
+) -> dict[str, Any]:
+    """Write the ids of the three texts, and return what they belong to."""
+    about: dict[str, Any] = {
+        "vocabulary": vocabulary if dictionary is None else None,
+        "texts": {},
+        "lengths": {},
+        "unknown": {},
+    }
+    learns = dictionary is None
+    dictionary = Dictionary() if dictionary is None else dictionary
+    known, lacking = dictionary.word2idx, dict[str, None]()
+    for split, text in texts.items():
+        sha256, length, unknown = hashlib.sha256(), 0, 0
+        for words in read_words(text, sha256.update):
+            new = [word for word in words if word not in known]
+            if learns:
+                for word in new:
+                    dictionary.add_word(word)
+            elif UNK not in known:
+                lacking.update(dict.fromkeys(new))
+            unknown += 0 if learns else len(new)
+            length += len(words)
+            if not lacking:
+                stream.write(dictionary.encode(words).astype(ID).data)
+        if learns and vocabulary == "train":
+            dictionary.add_word(UNK)
+            learns = False
+        about["texts"][split] = sha256.hexdigest()
+        about["lengths"][split], about["unknown"][split] = length, unknown
+    reject(lacking)
+    return {**about, "words": dictionary.idx2word}
