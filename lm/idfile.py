@@ -16,14 +16,14 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from .console import UserError
-from .corpus import SPLITS, UNK, Corpus, Dictionary, read_words, reject, text_files
+from .corpus import BLOCK, SPLITS, UNK, Corpus, Dictionary, read_words, reject, text_files
 from .files import replacing
 
 IDS_FILE = "corpus.ids"
@@ -138,6 +138,17 @@ def _is_ours(file: Path) -> bool:
         return stream.read(len(MAGIC)) == MAGIC
 
 
+def _with_progress(blocks: Iterable[list[str]], text: Path) -> Iterable[list[str]]:
+    """The blocks of a text, with a bar on standard error if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    total, shown = os.path.getsize(text) // BLOCK + 1, console.is_terminal
+    name = f"writing {IDS_FILE}"
+    return track(blocks, name, total, console=console, transient=True, disable=not shown)
+
+
 def _write_ids(
     stream: BinaryIO,
     texts: Mapping[str, Path],
@@ -156,7 +167,7 @@ def _write_ids(
     known, lacking = dictionary.word2idx, dict[str, None]()
     for split, text in texts.items():
         sha256, length, unknown = hashlib.sha256(), 0, 0
-        for words in read_words(text, sha256.update):
+        for words in _with_progress(read_words(text, sha256.update), text):
             new = [word for word in words if word not in known]
             if learns:
                 for word in new:
