@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import big_text
+import numpy as np
 
 from lm.arguments import Parser, at_least_one
 from lm.batches import get_batch
@@ -76,7 +77,8 @@ def measure(folder: Path, batches: int, mapped: bool, ranks: Alone) -> None:
 
     def read() -> None:
         for batch in range(trainer.batches):
-            get_batch(trainer.own_source, batch * settings.bptt, settings.bptt)
+            data, _ = get_batch(trainer.own_source, batch * settings.bptt, settings.bptt)
+            data.astype(np.int64)  # as the embedding does
 
     _, seconds = timed(read)
     numbers["batch_microseconds"] = 1e6 * seconds["cpu"] / trainer.batches
@@ -154,7 +156,7 @@ def parser() -> Parser:
                    help="lengths of the text (default 10^6, 10^7, 10^8)")  # fmt: skip
     p.add_argument("--ranks", type=at_least_one, nargs="+", default=[1, 2],
                    help="numbers of ranks (default 1 and 2)")  # fmt: skip
-    p.add_argument("--batches", type=at_least_one, default=100, help="batches to train")
+    p.add_argument("--batches", type=at_least_one, default=50, help="batches to train")
     p.add_argument("--data", metavar="DIR", help="the text with the statistics "
                    "(default Penn Treebank, in data/ptb)")  # fmt: skip
     p.add_argument("--tmp", type=Path, metavar="DIR", help="a folder with space for the texts")

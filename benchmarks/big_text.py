@@ -4,7 +4,7 @@ often as it does there.
     python benchmarks/big_text.py --words 100000000 --out /tmp/big
 
 The folder gets train.txt with so many words, counted as `Corpus` does, and valid.txt and test.txt
-with a tenth of them, but at most 100,000. The words are drawn and written in blocks, so memory
+with a tenth of them, but at most 20,000. The words are drawn and written in blocks, so memory
 does not grow with the text.
 """
 
@@ -22,7 +22,7 @@ from lm.datasets import load_corpus
 from lm.files import make_folder
 
 STRETCHES, LENGTH = 1000, 1000  # a block is so many stretches of so many words
-OTHERS = 100_000  # words of valid.txt and test.txt
+OTHERS = 20_000  # words of valid.txt and test.txt
 
 
 class Bigrams:

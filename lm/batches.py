@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .console import UserError
-from .idfile import in_memory
+from .idfile import MappedIds, mapped_columns
 
 
 def batchify(ids: np.ndarray, batch_size: int) -> np.ndarray:
@@ -21,17 +21,10 @@ def batchify(ids: np.ndarray, batch_size: int) -> np.ndarray:
         f l r x     (y and z are dropped)
 
     The model reads the four columns in parallel, as independent sequences: it can't learn that
-    g follows f. Ids that are mapped from a file stay there.
+    g follows f.
     """
     rows = len(ids) // batch_size
-    source = ids[: rows * batch_size].reshape(batch_size, rows).T
-    return source if isinstance(ids, np.memmap) else np.ascontiguousarray(source)
-
-
-def rows_of(source: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Some rows of `source`, in memory."""
-    rows = source[start:stop]
-    return in_memory(rows) if isinstance(rows, np.memmap) else rows
+    return np.ascontiguousarray(ids[: rows * batch_size].reshape(batch_size, rows).T)
 
 
 def get_batch(source: np.ndarray, i: int, bptt: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,8 +33,7 @@ def get_batch(source: np.ndarray, i: int, bptt: int) -> tuple[np.ndarray, np.nda
     source (rows, B); returns data (T, B) and target (T·B,), with T = min(bptt, rows - 1 - i).
     """
     T = min(bptt, len(source) - 1 - i)
-    rows = rows_of(source, i, i + T + 1)
-    return rows[:-1], rows[1:].reshape(-1)
+    return source[i : i + T], source[i + 1 : i + 1 + T].reshape(-1)
 
 
 def count_batches(source: np.ndarray, bptt: int) -> int:
@@ -52,7 +44,7 @@ def count_batches(source: np.ndarray, bptt: int) -> int:
 def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
     """A split as columns of at least two rows: a word and the one that follows.
 
-    Raises UserError if the text is too short.
+    Ids in a mapped file stay there. Raises UserError if the text is too short.
     """
     if len(ids) < 2 * batch_size:
         smaller = " or a smaller --batch-size" if split == "train" else ""
@@ -60,4 +52,4 @@ def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
             f"the {split} text has {len(ids)} words, fewer than the {2 * batch_size} that "
             f"{batch_size} columns need; give more text{smaller}"
         )
-    return batchify(ids, batch_size)
+    return (mapped_columns if isinstance(ids, MappedIds) else batchify)(ids, batch_size)

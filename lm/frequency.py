@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import no_grad
 from minigrad.backend import to_host
 
-from .batches import count_batches, get_batch, rows_of
+from .batches import count_batches, get_batch
 from .corpus import UNK
 from .model import RNNModel
 
@@ -44,7 +44,7 @@ def occurrences(source: np.ndarray, words: int) -> np.ndarray:
     counts = np.zeros(words, np.int64)
     step = max(1, COUNTED // source.shape[1])
     for row in range(0, len(source), step):
-        counts += np.bincount(rows_of(source, row, row + step).reshape(-1), minlength=words)
+        counts += np.bincount(source[row : row + step].reshape(-1), minlength=words)
     return counts
 
 

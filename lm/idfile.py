@@ -18,7 +18,7 @@ import mmap
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -31,10 +31,31 @@ MAGIC = b"lm-ids 1"
 ID = np.dtype("<i4")
 
 
+class MappedIds(np.memmap):
+    """Word ids in a mapped file.
+
+    A slice is a view, whose pages come into memory when it is used. To take one gives all pages
+    back that are in memory by then. So a program that takes batch after batch keeps those of one.
+    """
+
+    _mmap: mmap.mmap | None  # set by np.memmap; None for a copy
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._mmap is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._mmap.madvise(mmap.MADV_DONTNEED)
+        return super().__getitem__(index)
+
+
+def mapped_columns(ids: np.ndarray, batch_size: int) -> np.ndarray:
+    """What `batchify` returns, as a view of the ids and not as a copy."""
+    rows = len(ids) // batch_size
+    return ids[: rows * batch_size].reshape(batch_size, rows).T
+
+
 class MappedCorpus(Corpus):
     """A corpus as `Corpus` reads it, with ids of 4 bytes that stay on disk.
 
-    `train`, `valid` and `test` are parts of one `np.memmap`, which can't be written to.
+    `train`, `valid` and `test` are parts of one mapped file, which can't be written to.
     """
 
     def __init__(
@@ -68,7 +89,7 @@ class MappedCorpus(Corpus):
             with open(file, "rb") as stream:
                 about = _about(stream)
                 words = sum(about["lengths"].values())
-                ids = np.memmap(stream, ID, "r", len(MAGIC), words)
+                ids = MappedIds(stream, ID, "r", len(MAGIC), words)
         except (OSError, ValueError):
             return False
         if dictionary is None:
@@ -87,14 +108,6 @@ class MappedCorpus(Corpus):
 
     def fingerprint(self) -> str:
         return self._fingerprint
-
-
-def in_memory(part: np.memmap) -> np.ndarray:
-    """A copy of some mapped ids. Afterwards the process holds no page of their file in memory."""
-    copy = np.array(part, order="C", subok=False)
-    if part.size and hasattr(mmap, "MADV_DONTNEED"):  # else the system decides which pages to keep
-        cast(Any, part)._mmap.madvise(mmap.MADV_DONTNEED)
-    return copy
 
 
 def _about(stream: BinaryIO) -> dict[str, Any]:

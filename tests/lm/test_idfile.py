@@ -22,7 +22,7 @@ from lm.console import UserError
 from lm.corpus import SPLITS, UNK, Corpus, Dictionary
 from lm.datasets import load_corpus
 from lm.frequency import occurrences
-from lm.idfile import IDS_FILE, MappedCorpus
+from lm.idfile import IDS_FILE, MappedCorpus, MappedIds
 from lm.run.trainer import Trainer
 
 TEXTS = {
@@ -45,7 +45,7 @@ def assert_same(mapped: Corpus, corpus: Corpus) -> None:
     assert mapped.unknown == corpus.unknown
     for split in SPLITS:
         ids = getattr(mapped, split)
-        assert isinstance(ids, np.memmap) and ids.dtype == np.int32
+        assert isinstance(ids, MappedIds) and ids.dtype == np.int32
         np.testing.assert_array_equal(ids, getattr(corpus, split), err_msg=split)
 
 
@@ -101,13 +101,12 @@ def test_a_text_that_is_refused(folder: Path, raw: bytes) -> None:
     assert not (folder / IDS_FILE).exists()
 
 
-def test_batches_are_copies_of_some_ids(corpus_folder: Path) -> None:
+def test_columns_are_views_and_their_batches_the_same(corpus_folder: Path) -> None:
     corpus, mapped = Corpus(corpus_folder), MappedCorpus(corpus_folder)
     ours, theirs = columns("train", mapped.train, 7), batchify(corpus.train, 7)
     assert np.shares_memory(ours, mapped.train)
     for i in range(0, len(theirs) - 1, 5):
         data, target = get_batch(ours[:, 2:5], i, 5)
-        assert not np.shares_memory(data, mapped.train)
         expected = get_batch(theirs[:, 2:5], i, 5)
         np.testing.assert_array_equal(data, expected[0])
         np.testing.assert_array_equal(target, expected[1])
@@ -293,7 +292,8 @@ PROGRAM = """if True:
     corpus = MappedCorpus(sys.argv[1])
     source = columns("train", corpus.train, 20)
     for batch in range(count_batches(source, 35)):
-        get_batch(source, 35 * batch, 35)
+        data, target = get_batch(source, 35 * batch, 35)
+        data.sum()
     print(len(corpus.train), resident())
 """
 
