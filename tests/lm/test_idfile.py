@@ -120,6 +120,7 @@ def test_occurrences(corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_array_equal(occurrences(batchify(found.train, 4), 20), expected)
 
 
+@pytest.mark.usefixtures("backend")
 def test_a_run_gives_the_same_losses(
     corpus_folder: Path, make_trainer: Callable[..., Trainer], watched: Callable[..., Any]
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_run_gives_the_same_losses(
         corpus = load_corpus(str(corpus_folder), memory_map=name == "mapped")
         folder = corpus_folder / name
         folder.mkdir()
-        trainer = make_trainer(corpus, folder, log_interval=1)
+        trainer = make_trainer(corpus, folder, log_interval=1, dropout=0.2)
         watcher = watched(trainer)
         test = trainer.fit()
         losses = [report.loss for report in watcher.reports]
