@@ -16,7 +16,7 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -71,20 +71,20 @@ class MappedCorpus(Corpus):
         if the file can't be written.
         """
         texts, file = text_files(path), Path(path) / IDS_FILE
-        if self._map(file, texts, dictionary, vocabulary):
+        if self._map(file, dictionary, vocabulary, lambda: _hashes(texts)):
             return
-        _write(file, texts, dictionary, vocabulary)
-        if not self._map(file, texts, dictionary, vocabulary):
-            raise UserError(f"{file} or its text was changed just now; start again")
+        written = _write(file, texts, dictionary, vocabulary)
+        if not self._map(file, dictionary, vocabulary, lambda: written):
+            raise UserError(f"another run has just replaced {file} by its own; start again")
 
     def _map(
         self,
         file: Path,
-        texts: Mapping[str, Path],
         dictionary: Dictionary | None,
         vocabulary: str,
+        hashes: Callable[[], dict[str, str]],
     ) -> bool:
-        """Map the file, if it is there and belongs to these texts and words."""
+        """Map the file, if it is there and belongs to these words and to texts of these hashes."""
         try:
             with open(file, "rb") as stream:
                 about = _about(stream)
@@ -96,7 +96,7 @@ class MappedCorpus(Corpus):
             fits = about["vocabulary"] == vocabulary
         else:
             fits = about["words"] == dictionary.idx2word
-        if not fits or about["texts"] != {split: _hash(text) for split, text in texts.items()}:
+        if not fits or about["texts"] != hashes():
             return False
         self.dictionary = dictionary or Dictionary(about["words"])
         self.unknown = about["unknown"]
@@ -119,18 +119,21 @@ def _about(stream: BinaryIO) -> dict[str, Any]:
     return json.loads(stream.read()[:-8])
 
 
-def _hash(text: Path) -> str:
-    try:
-        with open(text, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {text}: {error.strerror}") from None
+def _hashes(texts: Mapping[str, Path]) -> dict[str, str]:
+    found = {}
+    for split, text in texts.items():
+        try:
+            with open(text, "rb") as stream:
+                found[split] = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"cannot read {text}: {error.strerror}") from None
+    return found
 
 
 def _write(
     file: Path, texts: Mapping[str, Path], dictionary: Dictionary | None, vocabulary: str
-) -> None:
-    """Write the file of ids, reading each text once."""
+) -> dict[str, str]:
+    """Write the file of ids, reading each text once; returns the hashes of the texts."""
     try:
         if os.path.lexists(file) and not _is_ours(file):
             raise UserError(f"{file} is not a file of word ids; move it away for --memory-map")
@@ -139,6 +142,7 @@ def _write(
             about = _write_ids(stream, texts, dictionary, vocabulary)
             end = json.dumps(about).encode()
             stream.write(end + len(end).to_bytes(8, "little"))
+        return about["texts"]
     except OSError as error:
         raise UserError(
             f"can't write {file} ({error.strerror}), where --memory-map keeps 4 bytes for each "

@@ -17,6 +17,7 @@ from ..console import UserError, warn
 from ..corpus import Dictionary
 from ..datasets import MEMORY_MAP, corpus_files
 from ..files import same_file
+from ..idfile import IDS_FILE
 from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
 from ..run.progress import Lines, watch
@@ -28,6 +29,9 @@ from ..settings import PRESETS, Settings, choose, rules
 
 if TYPE_CHECKING:
     from ..run.clock import Clock
+
+LARGE = 200_000_000  # bytes of text
+TIMES = 13  # bytes of memory for each byte of a text that is read into it; see big_corpus.py
 
 # Options that a checkpoint does not keep, and their defaults.
 NOT_KEPT = {
@@ -98,6 +102,8 @@ def train(
     checkpoint: Checkpoint | None,
     clock: Clock | None,
 ) -> None:
+    if ranks.rank == 0 and not args.memory_map:
+        warn_of_large(corpus_files(settings.data))
     trainer = start(
         settings,
         save_path(args),
@@ -140,6 +146,16 @@ def train(
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
             lines.command(to_continue(args, trainer.latest_path))
+
+
+def warn_of_large(files: Sequence[Path]) -> None:
+    """Warn before a text is read that may not fit into memory: nothing can be said afterwards."""
+    size = sum(file.stat().st_size for file in files if file.name != IDS_FILE)
+    if size > LARGE:
+        warn(
+            f"the text has {size / 1e6:,.0f} MB and needs about {TIMES} times as much memory; "
+            "--memory-map keeps it on disk"
+        )
 
 
 def observers(

@@ -111,6 +111,21 @@ def test_a_file_that_cannot_be_written_is_one_line(
     assert [file.name for file in tmp_path.iterdir()] == ["text"]
 
 
+def test_a_large_text_is_noted_unless_it_is_mapped(
+    call: Call, folder: Path, train_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm.commands.train.LARGE", 4000)
+    options = [*train_options, "--data", str(folder), "--dry-run"]
+    assert call("train", *options, "--memory-map").err == ""
+    assert call("train", *options).err == (
+        "warning: the text has 0 MB and needs about 13 times as much memory; --memory-map keeps it "
+        "on disk\n"
+    )
+    size = sum(file.stat().st_size for file in folder.glob("*.txt"))
+    monkeypatch.setattr("lm.commands.train.LARGE", size)  # the file of ids does not count
+    assert call("train", *options).err == ""
+
+
 def test_the_built_in_text_stays_in_memory(call: Call, tmp_path: Path) -> None:
     result = call(
         "train", "--data", "builtin", *SMALL, "--memory-map", "--dry-run",

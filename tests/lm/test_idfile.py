@@ -151,6 +151,30 @@ def test_a_file_that_fits_is_kept(folder: Path) -> None:
     assert first.fingerprint() == again.fingerprint() == resumed.fingerprint()
 
 
+def test_the_first_run_reads_each_text_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(texts: Any) -> None:
+        raise AssertionError("the texts are read again")
+
+    monkeypatch.setattr(lm.idfile, "_hashes", again)
+    MappedCorpus(folder)
+    with pytest.raises(AssertionError, match="again"):
+        MappedCorpus(folder)
+
+
+def test_another_run_that_writes_the_file_at_the_same_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = lm.idfile._write
+
+    def overtaken(file: Path, texts: Any, *words: Any) -> dict[str, str]:
+        written = write(file, texts, *words)
+        write(file, texts, Dictionary(["the", UNK]), "train")
+        return written
+
+    monkeypatch.setattr(lm.idfile, "_write", overtaken)
+    assert "another run has just replaced" in the_error(folder)
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_changed_text_is_noticed_though_size_and_time_are_the_same(
     folder: Path, split: str
