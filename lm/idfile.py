@@ -29,21 +29,29 @@ from .files import replacing
 IDS_FILE = "corpus.ids"
 MAGIC = b"lm-ids 1"
 ID = np.dtype("<i4")
+GIVE_BACK = 1 << 18  # words
 
 
 class MappedIds(np.memmap):
     """Word ids in a mapped file.
 
-    A slice is a view, whose pages come into memory when it is used. To take one gives all pages
-    back that are in memory by then. So a program that takes batch after batch keeps those of one.
+    A slice is a view, whose pages come into memory when it is used. After slices of `GIVE_BACK`
+    words all pages of the file are given back, so that a program that takes batch after batch keeps
+    few of them. Not after each slice: to map the pages again takes longer than to read a batch, and
+    MPICH, which watches such calls, keeps some 150 bytes for each.
     """
 
     _mmap: mmap.mmap | None  # set by np.memmap; None for a copy
+    taken = 0  # words of slices since the last time, of all instances
 
     def __getitem__(self, index: Any) -> Any:
-        if self._mmap is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-            self._mmap.madvise(mmap.MADV_DONTNEED)
-        return super().__getitem__(index)
+        part = super().__getitem__(index)
+        MappedIds.taken += np.size(part)
+        if MappedIds.taken > GIVE_BACK and self._mmap is not None:
+            MappedIds.taken = 0
+            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+                self._mmap.madvise(mmap.MADV_DONTNEED)
+        return part
 
 
 def mapped_columns(ids: np.ndarray, batch_size: int) -> np.ndarray:

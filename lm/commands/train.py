@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..run.clock import Clock
 
 LARGE = 200_000_000  # bytes of text
-TIMES = 13  # bytes of memory for each byte of a text that is read into it; see big_corpus.py
+TIMES = 15  # bytes of memory for each byte of a text that is read into it; see big_corpus.py
 
 # Options that a checkpoint does not keep, and their defaults.
 NOT_KEPT = {

@@ -118,7 +118,7 @@ def test_a_large_text_is_noted_unless_it_is_mapped(
     options = [*train_options, "--data", str(folder), "--dry-run"]
     assert call("train", *options, "--memory-map").err == ""
     assert call("train", *options).err == (
-        "warning: the text has 0 MB and needs about 13 times as much memory; --memory-map keeps it "
+        "warning: the text has 0 MB and needs about 15 times as much memory; --memory-map keeps it "
         "on disk\n"
     )
     size = sum(file.stat().st_size for file in folder.glob("*.txt"))
