@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .console import UserError
+from .idfile import MappedIds, mapped_columns
 
 
 def batchify(ids: np.ndarray, batch_size: int) -> np.ndarray:
@@ -43,7 +44,7 @@ def count_batches(source: np.ndarray, bptt: int) -> int:
 def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
     """A split as columns of at least two rows: a word and the one that follows.
 
-    Raises UserError if the text is too short.
+    Ids in a mapped file stay there. Raises UserError if the text is too short.
     """
     if len(ids) < 2 * batch_size:
         smaller = " or a smaller --batch-size" if split == "train" else ""
@@ -51,4 +52,4 @@ def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
             f"the {split} text has {len(ids)} words, fewer than the {2 * batch_size} that "
             f"{batch_size} columns need; give more text{smaller}"
         )
-    return batchify(ids, batch_size)
+    return (mapped_columns if isinstance(ids, MappedIds) else batchify)(ids, batch_size)

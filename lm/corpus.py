@@ -8,9 +8,12 @@ that models can be exchanged with it on any text.
 from __future__ import annotations
 
 import codecs
+import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +24,9 @@ SPLITS = ("train", "valid", "test")
 EOS = "<eos>"  # ends every line
 UNK = "<unk>"  # replaces every word that the dictionary lacks
 VOCABULARIES = ("train", "all")
+BLOCK = 1 << 18  # bytes of a text that are read at a time
 
-Ids = NDArray[np.int64]
+Ids = NDArray[np.integer]
 
 
 class Dictionary:
@@ -80,11 +84,9 @@ class Corpus:
         The ids are those of `dictionary` if given. Raises UserError for a missing folder or file,
         one that has no words or is not UTF-8, or words missing from a `dictionary` without `<unk>`.
         """
-        folder = Path(path)
-        if not os.path.isdir(folder):
-            raise UserError(f"no folder {folder}; give one with train.txt, valid.txt and test.txt")
-        train, valid, test = (_read(folder, split) for split in SPLITS)
-        self._index(train, valid, test, dictionary, vocabulary)
+        blocks = {split: read_words(file) for split, file in text_files(path).items()}
+        words = {split: list(itertools.chain.from_iterable(blocks[split])) for split in SPLITS}
+        self._index(words, dictionary, vocabulary)
 
     @classmethod
     def from_text(
@@ -97,21 +99,28 @@ class Corpus:
     ) -> Corpus:
         """A corpus from three texts in memory, by the same rules as for files."""
         corpus = cls.__new__(cls)
-        corpus._index(train, valid, test, dictionary, vocabulary)
+        words = {"train": tokenise(train), "valid": tokenise(valid), "test": tokenise(test)}
+        corpus._index(words, dictionary, vocabulary)
         return corpus
 
     def _index(
-        self, train: str, valid: str, test: str, dictionary: Dictionary | None, vocabulary: str
+        self, words: Mapping[str, list[str]], dictionary: Dictionary | None, vocabulary: str
     ) -> None:
-        words = {"train": tokenise(train), "valid": tokenise(valid), "test": tokenise(test)}
         if dictionary is None:
             dictionary = _dictionary(words, vocabulary)
         self.dictionary = dictionary
         lacking = {s: [w for w in words[s] if w not in dictionary.word2idx] for s in SPLITS}
         self.unknown = {split: len(lacking[split]) for split in SPLITS}
         if UNK not in dictionary.word2idx:
-            _reject(word for split in SPLITS for word in lacking[split])
+            reject(word for split in SPLITS for word in lacking[split])
         self.train, self.valid, self.test = (dictionary.encode(words[s]) for s in SPLITS)
+
+    def fingerprint(self) -> str:
+        """A hash of the text and its words, by which several processes compare them."""
+        found = hashlib.sha256("\n".join(self.dictionary.idx2word).encode())
+        for ids in (self.train, self.valid, self.test):
+            found.update(np.ascontiguousarray(ids).data)
+        return found.hexdigest()[:16]
 
 
 def _dictionary(words: Mapping[str, list[str]], vocabulary: str) -> Dictionary:
@@ -123,7 +132,7 @@ def _dictionary(words: Mapping[str, list[str]], vocabulary: str) -> Dictionary:
     return dictionary
 
 
-def _reject(lacking: Iterable[str]) -> None:
+def reject(lacking: Iterable[str]) -> None:
     """Raise UserError with a few of the missing words, if there are any."""
     words = list(dict.fromkeys(lacking))
     if words:
@@ -148,19 +157,46 @@ def find_split(folder: Path, split: str) -> Path | None:
     return next((file for file in candidates if os.path.isfile(file)), None)
 
 
-def _read(folder: Path, split: str) -> str:
-    """The text of one split, without a byte order mark."""
-    file = find_split(folder, split)
-    if file is None:
-        raise UserError(f"{folder} has no {split}.txt (nor ptb.{split}.txt); add the file")
+def text_files(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """The file of each split in the folder `path`; UserError if one is missing."""
+    folder, files = Path(path), {}
+    if not os.path.isdir(folder):
+        raise UserError(f"no folder {folder}; give one with train.txt, valid.txt and test.txt")
+    for split in SPLITS:
+        file = find_split(folder, split)
+        if file is None:
+            raise UserError(f"{folder} has no {split}.txt (nor ptb.{split}.txt); add the file")
+        files[split] = file
+    return files
+
+
+def read_words(file: Path, see: Callable[[bytes], Any] = len) -> Iterator[list[str]]:
+    """The words of a text file as `tokenise` gives them, one block of the file at a time.
+
+    A byte order mark is left out. `see` is called with the bytes of each block. Raises UserError
+    if the file can't be read, is not UTF-8 or has no words.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    line, empty = 1, True
+    rest = last = ""  # of the text so far: a word that may go on, and its last character
     try:
-        raw = file.read_bytes().removeprefix(codecs.BOM_UTF8)
-        text = raw.decode()
+        with open(file, "rb") as stream:
+            while block := stream.read(BLOCK):
+                see(block)
+                text = rest + decoder.decode(block)
+                line += block.count(b"\n")
+                empty = empty and not text.strip()
+                words = text.replace("\n", f" {EOS} ").split()
+                last = text[-1:]
+                rest = words.pop() if last.strip() else ""
+                yield words
+            decoder.decode(b"", final=True)
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line += error.object.count(b"\n", 0, error.start)
         raise UserError(f"{file} is not UTF-8 (line {line}); save it as UTF-8") from None
-    if not text.strip():
+    if empty:
         raise UserError(f"{file} has no words; a split needs some text")
-    return text
+    if last != "\n":
+        yield [rest, EOS] if rest else [EOS]

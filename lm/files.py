@@ -6,7 +6,9 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from .console import UserError
 
@@ -14,11 +16,18 @@ LEFT_BEHIND = 3600.0  # seconds after which a temporary file is assumed to be of
 
 
 def replace_file(path: str | os.PathLike[str], contents: bytes | bytearray) -> None:
-    """Write `contents` to `path`; they are on disk when this returns.
+    """Write `contents` to `path`, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(contents)
 
-    They are written to a temporary file, flushed and renamed. If the process or the machine fails,
-    `path` keeps its old contents. Temporary files of killed runs are removed after an hour. Raises
-    OSError, also if `path` is not a regular file but, for example, a device.
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write the new contents of `path` to; they are on disk when the block ends.
+
+    It is a temporary file, which is flushed and renamed. If the block raises, or the process or the
+    machine fails, `path` keeps its old contents. Temporary files of killed runs are removed after
+    an hour. Raises OSError, also if `path` is not a regular file but, for example, a device.
     """
     path = Path(os.path.realpath(path))  # keep a link
     if path.exists() and not path.is_file():
@@ -26,7 +35,7 @@ def replace_file(path: str | os.PathLike[str], contents: bytes | bytearray) -> N
     temporary = _temporary(path)
     try:
         with open(temporary, "xb") as file:
-            file.write(contents)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

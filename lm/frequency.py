@@ -14,6 +14,7 @@ from .corpus import UNK
 from .model import RNNModel
 
 EDGES = (1, 11, 101, 1001, 10001)  # the least occurrences of each bin
+COUNTED = 1 << 20  # words that are counted at a time
 NAMES = ("unseen", "1–10", "11–100", "101–1,000", "1,001–10,000", "more than 10,000")
 
 
@@ -36,6 +37,15 @@ def word_losses(model: RNNModel, source: np.ndarray, bptt: int) -> tuple[np.ndar
         return np.concatenate(words), np.concatenate(losses)
     finally:
         model.train(was_training)
+
+
+def occurrences(source: np.ndarray, words: int) -> np.ndarray:
+    """How often each of so many words occurs in `source` (rows, B)."""
+    counts = np.zeros(words, np.int64)
+    step = max(1, COUNTED // source.shape[1])
+    for row in range(0, len(source), step):
+        counts += np.bincount(source[row : row + step].reshape(-1), minlength=words)
+    return counts
 
 
 def by_frequency(

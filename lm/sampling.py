@@ -13,6 +13,8 @@ from minigrad.random import generator
 from .corpus import EOS, Dictionary
 from .model import RNNModel
 
+BLOCK = 128  # weights that are summed as one
+
 
 def generate(
     model: RNNModel,
@@ -46,8 +48,24 @@ def _draw(logits: np.ndarray, temperature: float) -> int:
     with np.errstate(over="ignore"):  # at a tiny temperature all but the largest are -inf
         z = (logits - logits.max()) / np.float64(temperature)
         weights = np.exp(z, dtype=logits.dtype)
-    cumulative = weights.cumsum(dtype=np.float64)
-    return int(np.searchsorted(cumulative, generator().random() * cumulative[-1], side="right"))
+    return _where_sum_exceeds(weights, generator().random())
+
+
+def _where_sum_exceeds(weights: np.ndarray, share: float) -> int:
+    """The first index at which the running sum of the weights exceeds this share of their sum.
+
+    First the block is found, then the place in it: the running sum of all weights, in doubles,
+    would take as long as a layer of the model.
+    """
+    starts = np.arange(0, len(weights), BLOCK)
+    ends = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
+    target = share * ends[-1]
+    block = min(int(np.searchsorted(ends, target, side="right")), len(ends) - 1)
+    before = ends[block - 1] if block else 0.0
+    within = weights[starts[block] :][:BLOCK].cumsum(dtype=np.float64)
+    # Rounded differently, the sum within the block may end just below the target.
+    place = min(int(np.searchsorted(within, target - before, side="right")), len(within) - 1)
+    return int(starts[block]) + place
 
 
 def pieces(words: Iterable[str]) -> Iterator[str]:

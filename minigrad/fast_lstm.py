@@ -26,11 +26,13 @@ from .tensor import Tensor, record_joint
 from .threads import Rows, by_rows
 
 LARGEST = 64  # units: in larger layers the arithmetic takes most of the time
+SHORTEST = 8  # steps: in shorter sequences the preparation does
 
 
-def takes(cell: type[Cell], W_hh: object) -> bool:
-    """Whether this form is for a layer with such a cell and W_hh (G·H, H)."""
-    return cell is LSTM and isinstance(W_hh, np.ndarray) and W_hh.shape[1] <= LARGEST
+def takes(cell: type[Cell], x: Tensor, W_hh: Tensor) -> bool:
+    """Whether this form is the faster one for this cell, x (T, B, I) and W_hh (G·H, H)."""
+    small = W_hh.shape[1] <= LARGEST and len(x) >= SHORTEST
+    return small and cell is LSTM and isinstance(x.data, np.ndarray)
 
 
 def through_time(

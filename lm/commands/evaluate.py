@@ -13,7 +13,7 @@ from ..batches import columns
 from ..checkpoint import load_checkpoint, must_fit
 from ..console import show
 from ..corpus import SPLITS, Dictionary
-from ..datasets import load_corpus
+from ..datasets import MEMORY_MAP, load_corpus
 from ..run.progress import watch
 from ..settings import EVAL_BATCH_SIZE, trained_model
 from ..steps import evaluate, perplexity
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with must_fit(args.checkpoint):
         settings, model = trained_model(checkpoint)
 
-    corpus = load_corpus(settings.data if args.data is None else args.data, dictionary)
+    data = settings.data if args.data is None else args.data
+    corpus = load_corpus(data, dictionary, memory_map=args.memory_map)
     source = columns(args.split, getattr(corpus, args.split), EVAL_BATCH_SIZE)
     watcher = watch(epochs=1)
     try:
@@ -44,5 +45,6 @@ def parser() -> Parser:
     p.add_argument("--data", metavar="DIR", help="the text: a folder, or 'builtin' "
                    "(default: the text that the model was trained on)")  # fmt: skip
     p.add_argument("--split", choices=SPLITS, default="test", help="the part of the text")
+    p.add_argument("--memory-map", action="store_true", help=MEMORY_MAP)
     p.add_argument("--backend", choices=mg.BACKENDS, default=current_backend(), help="the device")
     return p

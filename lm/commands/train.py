@@ -15,8 +15,9 @@ from ..arguments import Parser, at_least_one, called_as, every, positive
 from ..checkpoint import Checkpoint, load_checkpoint, must_fit
 from ..console import UserError, warn
 from ..corpus import Dictionary
-from ..datasets import corpus_files
+from ..datasets import MEMORY_MAP, corpus_files
 from ..files import same_file
+from ..idfile import IDS_FILE
 from ..run.metrics import MetricsFile, header
 from ..run.observer import Observer
 from ..run.progress import Lines, watch
@@ -29,6 +30,9 @@ from ..settings import PRESETS, Settings, choose, rules
 if TYPE_CHECKING:
     from ..run.clock import Clock
 
+LARGE = 200_000_000  # bytes of text
+TIMES = 15  # bytes of memory for each byte of a text that is read into it; see big_corpus.py
+
 # Options that a checkpoint does not keep, and their defaults.
 NOT_KEPT = {
     "log-interval": 200,
@@ -37,6 +41,7 @@ NOT_KEPT = {
     "report": None,
     "tensorboard": None,
     "detect-anomaly": False,
+    "memory-map": False,
     "ranks": 1,
     "step-timeout": 600.0,
     "accumulate": 1,
@@ -97,11 +102,14 @@ def train(
     checkpoint: Checkpoint | None,
     clock: Clock | None,
 ) -> None:
+    if ranks.rank == 0 and not args.memory_map:
+        warn_of_large(corpus_files(settings.data))
     trainer = start(
         settings,
         save_path(args),
         Dictionary(checkpoint.vocabulary) if checkpoint else None,
         ranks,
+        args.memory_map,
         log_interval=args.log_interval,
         limit=1 if args.dry_run else None,
         save_every=args.save_every,
@@ -138,6 +146,16 @@ def train(
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
             lines.command(to_continue(args, trainer.latest_path))
+
+
+def warn_of_large(files: Sequence[Path]) -> None:
+    """Warn before a text is read that may not fit into memory: nothing can be said afterwards."""
+    size = sum(file.stat().st_size for file in files if file.name != IDS_FILE)
+    if size > LARGE:
+        warn(
+            f"the text has {size / 1e6:,.0f} MB and needs about {TIMES} times as much memory; "
+            "--memory-map keeps it on disk"
+        )
 
 
 def observers(
@@ -217,6 +235,7 @@ def parser() -> Parser:
     p.add_argument("--tensorboard", metavar="DIR", help="write for TensorBoard, into this folder")
     p.add_argument("--detect-anomaly", action="store_true",
                    help="find the operation that first gives NaN or infinity; slower")  # fmt: skip
+    p.add_argument("--memory-map", action="store_true", help=MEMORY_MAP)
     p.add_argument("--ranks", type=at_least_one, default=NOT_KEPT["ranks"],
                    help="processes that share the columns of each batch, over MPI")  # fmt: skip
     p.add_argument("--step-timeout", type=positive, default=NOT_KEPT["step-timeout"],

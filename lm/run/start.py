@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any
-
-import numpy as np
 
 import minigrad as mg
 
 from ..console import UserError
-from ..corpus import Corpus, Dictionary
+from ..corpus import Dictionary
 from ..datasets import load_corpus
 from ..settings import Settings, build_model
 from .metrics import versions
@@ -24,13 +21,15 @@ def start(
     best_path: str | os.PathLike[str],
     dictionary: Dictionary | None = None,
     ranks: Alone = ALONE,
+    memory_map: bool = False,
     **options: Any,
 ) -> Trainer:
     """A run of these settings that has not begun yet; `options` are those of Trainer.
 
     It selects the backend and seeds minigrad's generator. With a dictionary, such as that of the
-    checkpoint from which the run continues, the text is read with its words. Raises UserError if
-    several ranks do not agree on the program, the settings and the text.
+    checkpoint from which the run continues, the text is read with its words. With `memory_map` the
+    ids of the words stay on disk; see `load_corpus`. Raises UserError if several ranks do not agree
+    on the program, the settings and the text.
     """
     if ranks.size > 1 and settings.backend != "numpy":
         raise UserError("--ranks works on NumPy only; leave it or --backend out")
@@ -38,15 +37,9 @@ def start(
     mg.manual_seed(settings.seed)
     ranks.must_be_equal("the versions", versions)
     ranks.must_be_equal("the settings", settings.as_dict)
-    corpus = ranks.each(lambda: load_corpus(settings.data, dictionary, settings.vocabulary))
-    ranks.must_be_equal("the texts", lambda: _fingerprint(corpus))
+    corpus = ranks.each(
+        lambda: load_corpus(settings.data, dictionary, settings.vocabulary, memory_map)
+    )
+    ranks.must_be_equal("the texts", corpus.fingerprint)
     model = build_model(settings, len(corpus.dictionary))
     return Trainer(model, corpus, settings, best_path, ranks=ranks, **options)
-
-
-def _fingerprint(corpus: Corpus) -> str:
-    """A hash of the text and its words."""
-    found = hashlib.sha256("\n".join(corpus.dictionary.idx2word).encode())
-    for ids in (corpus.train, corpus.valid, corpus.test):
-        found.update(np.ascontiguousarray(ids).data)
-    return found.hexdigest()[:16]

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
-
 from ..console import UserError
-from ..frequency import by_frequency
+from ..frequency import by_frequency, occurrences
 from ..report.data import Run, read_runs
 from ..report.page import must_be_ours, runs_on, update
 from .clock import Clock
@@ -40,7 +38,7 @@ class ReportPage(Observer):
         must_be_ours(path, "--report")
         self.path, self.trainer, self.clock = path, trainer, clock
         words, source = len(trainer.state.vocabulary), trainer.train_source
-        self.counts = np.bincount(source.reshape(-1), minlength=words)
+        self.counts = occurrences(source, words)
         self.run = self._earlier(metrics)
         self.run.header = dict(header)
         position = trainer.state.position

@@ -134,7 +134,7 @@ class Recurrent(Module):
         if one_layer is through_time:
             if takes(weights[0].data, cell=self.cell):
                 one_layer = on_gpu.through_time
-            elif fast_lstm.takes(self.cell, weights[1].data):
+            elif fast_lstm.takes(self.cell, input, weights[1]):
                 one_layer = fast_lstm.through_time
         last = []
         output = input

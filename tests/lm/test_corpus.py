@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lm.corpus
 from lm.console import UserError, one_line_errors
-from lm.corpus import EOS, UNK, Corpus, Dictionary, tokenise
+from lm.corpus import EOS, UNK, Corpus, Dictionary, read_words, tokenise
 from minigrad import BackendError
 
 TEXTS = {
@@ -110,6 +111,32 @@ def test_only_newlines_end_lines() -> None:
 def test_tokenise_as_word_language_model_does(lines: list[list[str]]) -> None:
     text = "".join(" ".join(line) + "\n" for line in lines)
     assert tokenise(text) == [word for line in lines for word in [*line, EOS]]
+
+
+@given(st.text("ab<é€😀 \n\r\t\u2028\xa0", max_size=12), st.integers(1, 7), st.booleans())
+def test_a_file_is_read_in_blocks_as_a_whole(
+    tmp_path_factory: pytest.TempPathFactory, text: str, block: int, bom: bool
+) -> None:
+    """Also if a block ends within a word, or within a character."""
+    text = "é" + text
+    file = tmp_path_factory.mktemp("text") / "text"
+    file.write_bytes((b"\xef\xbb\xbf" if bom else b"") + text.encode())
+    seen: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lm.corpus, "BLOCK", block)
+        words = [word for words in read_words(file, seen.append) for word in words]
+    assert words == tokenise(text)
+    assert b"".join(seen) == file.read_bytes()
+
+
+@pytest.mark.parametrize("block", [1, 4, 1 << 18])
+@pytest.mark.parametrize("end", [b"caf\xe9\n", b"caf\xc3"])
+def test_the_line_that_is_not_utf_8(
+    tmp_path: Path, block: int, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm.corpus, "BLOCK", block)
+    raw = b"\xef\xbb\xbfone\n" + "é\n".encode() * 3 + end
+    assert "is not UTF-8 (line 5)" in the_error(write(tmp_path, train=raw))
 
 
 def test_from_text_reads_as_files_do(tmp_path: Path) -> None:

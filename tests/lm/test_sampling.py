@@ -7,6 +7,7 @@ import pytest
 from on_both import here
 
 import minigrad as mg
+from lm import sampling
 from lm.corpus import EOS, UNK, Dictionary
 from lm.model import RNNModel
 from lm.sampling import as_text, generate, pieces
@@ -99,6 +100,18 @@ def test_extreme_temperatures(temperature: float) -> None:
         assert text[0] == WORDS.idx2word[logits_after(model, []).argmax()]
     else:
         assert set(text) == set(WORDS.idx2word)
+
+
+@pytest.mark.parametrize("size", [1, 5, sampling.BLOCK, 3 * sampling.BLOCK + 7])
+def test_the_running_sum_in_two_steps(size: int) -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.random(size, np.float32) * (rng.random(size) < 0.5)
+    weights[size // 2] = 1.0
+    plain = weights.cumsum(dtype=np.float64)
+    for share in [*rng.random(200), 0.0, np.nextafter(1.0, 0.0)]:
+        drawn = sampling._where_sum_exceeds(weights, share)
+        assert weights[drawn] > 0
+        assert drawn == np.searchsorted(plain, share * plain[-1], side="right")
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

@@ -53,9 +53,10 @@ def test_small_lstms_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         fast_lstm, "through_time", lambda *inputs: taken.append(inputs) or through_time(*inputs)
     )
-    x = mg.tensor(np.ones((2, 1, 3), np.float32))
+    x = mg.tensor(np.ones((fast_lstm.SHORTEST, 1, 3), np.float32))
     for layer in (nn.LSTM(3, fast_lstm.LARGEST + 1), nn.GRU(3, 4), nn.LSTM(3, 4, bptt="autograd")):
         layer(x)
+    nn.LSTM(3, 4)(x[1:])
     assert not taken
     nn.LSTM(3, fast_lstm.LARGEST)(x)
     assert len(taken) == 1
