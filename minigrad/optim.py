@@ -247,11 +247,8 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     grads = _gradients(params)
     if not grads:
         return 0.0
-    if takes(*grads):
-        norm = on_gpu.clip_grad_norm_(grads, max_norm)
-    else:
-        norm = get_total_norm(grads)
-        _clip(grads, max_norm, norm)
+    norm = get_total_norm(grads)
+    _clip(grads, max_norm, norm)
     if mode.watch is not None:
         mode.watch.off_tape("clip_grad_norm_")
     return norm
@@ -260,6 +257,8 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
 def get_total_norm(tensors: Iterable[Array]) -> Array:
     """The norm of all elements of these arrays together, a scalar."""
     arrays = list(tensors)
+    if takes(*arrays):
+        return on_gpu.get_total_norm(arrays)
     # As a dot product, BLAS sums the squares on all cores, without an array of squares.
     return array_module(arrays[0]).sqrt(sum(array_module(a).vdot(a, a) for a in arrays))
 
@@ -279,6 +278,9 @@ def _gradients(params: Tensor | Iterable[Tensor]) -> list[Array]:
 
 
 def _clip(grads: list[Array], max_norm: float, norm: Array) -> None:
+    if grads and takes(*grads):
+        on_gpu.clip(grads, max_norm, norm)
+        return
     scale = max_norm / (norm + 1e-6)  # as in PyTorch, for equal results
     if scale < 1 and math.isfinite(norm):
         for g in grads:
