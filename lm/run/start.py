@@ -10,7 +10,6 @@ import numpy as np
 
 import minigrad as mg
 
-from ..console import UserError
 from ..corpus import Corpus, Dictionary
 from ..datasets import load_corpus
 from ..settings import Settings, build_model
@@ -32,12 +31,10 @@ def start(
     checkpoint from which the run continues, the text is read with its words. Raises UserError if
     several ranks do not agree on the program, the settings and the text.
     """
-    if ranks.size > 1 and settings.backend != "numpy":
-        raise UserError("--ranks works on NumPy only; leave it or --backend out")
-    mg.use(settings.backend)
-    mg.manual_seed(settings.seed)
     ranks.must_be_equal("the versions", versions)
     ranks.must_be_equal("the settings", settings.as_dict)
+    ranks = ranks.on(settings.backend)
+    mg.manual_seed(settings.seed)
     corpus = ranks.each(lambda: load_corpus(settings.data, dictionary, settings.vocabulary))
     ranks.must_be_equal("the texts", lambda: _fingerprint(corpus))
     model = build_model(settings, len(corpus.dictionary))

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
-JOBS = Path(__file__).with_name("jobs.py")
 TIMEOUT = 900  # seconds; on a machine that is busy, ranks wait for each other
 
 Found = dict[str, list[dict[str, Any]]]  # for each group, what each of its ranks has returned
@@ -34,10 +33,11 @@ def environment(**more: str) -> dict[str, str]:
 
 @pytest.fixture
 def job(mpi: None, tmp_path: Path) -> Callable[..., dict[str, Found]]:
-    """Runs jobs of jobs.py, all of them in one start of mpiexec."""
+    """Runs jobs of jobs.py or gpu_jobs.py, all of them in one start of mpiexec."""
 
-    def job(*names: str) -> dict[str, Found]:
-        command = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py", JOBS, tmp_path, *names]
+    def job(*names: str, program: str = "jobs.py") -> dict[str, Found]:
+        jobs = Path(__file__).with_name(program)
+        command = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py", jobs, tmp_path, *names]
         done = subprocess.run(
             command, env=environment(), capture_output=True, text=True, timeout=TIMEOUT
         )

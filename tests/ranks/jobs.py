@@ -172,7 +172,7 @@ class SumsTwice(Together):
 
     def clip_grad_norm_(self, params: Any, max_norm: float) -> Any:
         params = list(params)
-        self._add_up([params[0].grad])
+        self._totals([params[0].grad])
         return super().clip_grad_norm_(params, max_norm)
 
 
@@ -232,15 +232,16 @@ def rules(folder: Path, ranks: Alone) -> dict[str, Any]:
 def sums(ranks: Alone) -> dict[str, Any]:
     """A parameter of which one rank has no gradient, one that is large, and one not contiguous."""
     shapes = {"missing": (3,), "large": (300, 200), "turned": (4, 5)}
-    params = {name: Parameter(np.zeros(shape)) for name, shape in shapes.items()}
+    xp = mg.backend.current_module()
+    params = {name: Parameter(xp.zeros(shape)) for name, shape in shapes.items()}
     for number, p in enumerate(params.values()):
         values = np.arange(p.size, dtype=float).reshape(p.shape)
-        p.grad = (ranks.rank + 1.0) * (values + number)
-    params["turned"].grad = np.asfortranarray(params["turned"].grad)
+        p.grad = xp.asarray((ranks.rank + 1.0) * (values + number))
+    params["turned"].grad = xp.ascontiguousarray(params["turned"].grad.T).T
     if ranks.rank == 0 and ranks.size > 1:
         params["missing"].grad = None
     norm = ranks.clip_grad_norm_(params.values(), 1e9)
-    grads = {name: p.grad for name, p in params.items()}
+    grads = {name: mg.backend.to_host(p.grad) for name, p in params.items()}
     squares = sum((g**2).sum() for g in grads.values())
     return {
         "missing": grads["missing"].tolist(),
