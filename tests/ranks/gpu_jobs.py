@@ -20,8 +20,8 @@ import minigrad as mg
 from lm.run.mpi import Together
 from lm.run.ranks import Alone
 
-ON_GPUS: dict[str, dict[str, Any]] = {
-    "tied": {"tied": True},
+CASES: dict[str, dict[str, Any]] = {
+    "tied": {"tied": True, "dropout": 0.0},
     "dropout": {"model": "GRU", "dropout": 0.2},
     "variational": {"model": "RNN_TANH", "dropout": 0.2, "dropout_kind": "variational"},
 }
@@ -31,18 +31,18 @@ def gpus(folder: Path, ranks: Alone) -> dict[str, Any]:
     """On fake GPUs, one for each rank; and without dropout, whose masks differ, on NumPy."""
     nccl = fake_cupy.nccl
     short: dict[str, Any] = {"batches": 30, "log_interval": 5}
-    on_numpy = history(make(folder / "numpy", ranks, **short, **ON_GPUS["tied"]))
+    on_numpy = history(make(folder / "numpy", ranks, **short, **CASES["tied"]))
     nccl.world = getattr(ranks, "comm", None)
     ranks = ranks.on("cupy")
     try:
         found: dict[str, Any] = {"numpy": on_numpy}
-        for name, case in ON_GPUS.items():
+        for name, case in CASES.items():
             trainer = make(folder / name, ranks, **short, **case)
             nccl.calls.clear()
             found[name] = history(trainer)
         found["calls"] = nccl.calls.copy()
         found["parameters"] = sum(p.size for p in trainer.state.optimizer.params)
-        trainer = make(folder / "pieces", ranks, pieces=3, **short, **ON_GPUS["dropout"])
+        trainer = make(folder / "pieces", ranks, pieces=3, **short, **CASES["dropout"])
         found["pieces"] = history(trainer)
         found["norm"] = own_norm(folder / "norm", ranks)
         found["differ"] = differ(folder / "differ", ranks)

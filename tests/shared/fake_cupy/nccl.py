@@ -47,8 +47,8 @@ class NcclCommunicator:
 
         assert isinstance(commId, tuple) and len(commId) == ID_BYTES
         self._comm: Any = (world or MPI.COMM_WORLD).Dup()
-        place = (socket.gethostname(), Device().id)
-        self._device = place[1]
+        place = (socket.gethostname(), Device().pci_bus_id)
+        self._device = Device().id
         said = self._comm.allgather((ndev, commId, rank, place))
         if [n for n, *_ in said] != [len(said)] * len(said) or len({i for _, i, *_ in said}) > 1:
             raise Undefined("NCCL waits for ever: another number of ranks, or another id")
