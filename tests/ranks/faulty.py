@@ -2,7 +2,7 @@
 
     FAULT=kill:1:20 python tests/ranks/faulty.py --ranks 2 ...
 
-is killed on rank 1 after batch 20 of an epoch.
+is killed on rank 1 after batch 20 of epoch 2, or of the one that a fourth field names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def fail(kind: str) -> None:
             signal.pause()
 
 
-def prepare(kind: str, batch: int) -> None:
+def prepare(kind: str, batch: int, epoch: int) -> None:
     """Let this rank fail; versions and texts differ from the start."""
     import lm.run.saving
     import lm.run.start
@@ -65,7 +65,8 @@ def prepare(kind: str, batch: int) -> None:
 
         def faulty(trainer: Any) -> int:
             words = step(trainer)
-            if trainer.state.position.batch == batch and trainer.state.position.epoch == 2:
+            position = trainer.state.position
+            if (position.batch, position.epoch) == (batch, epoch):
                 fail(kind)
             return words
 
@@ -73,8 +74,8 @@ def prepare(kind: str, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    kind, rank, batch = os.environ["FAULT"].split(":")
+    kind, rank, batch, epoch = [*os.environ["FAULT"].split(":"), "2"][:4]
     Path(f"pid-{RANK}").write_text(str(os.getpid()))
     if int(rank) == RANK:
-        prepare(kind, int(batch))
+        prepare(kind, int(batch), int(epoch))
     run_command("train")

@@ -67,12 +67,12 @@ class Run:
         self.status = self.process.returncode
         return self
 
-    def read_until(self, words: str) -> None:
-        """Wait for a line with these words."""
+    def read_until(self, words: str) -> str:
+        """Wait for a line with these words, and return it."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if words in line:
-                return
+                return line
         raise AssertionError(f"no line with {words!r}")
 
     def error(self) -> str:

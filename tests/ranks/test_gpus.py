@@ -5,6 +5,9 @@ The fake NCCL refuses what is not in the memory of a GPU, and MPI can't read wha
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,12 @@ import fake_cupy
 import numpy as np
 import pytest
 from started import HERE, Run, assert_intact, assert_nothing_left
+
+import minigrad as mg
+from lm.console import UserError
+
+sys.path.append(str(HERE.parents[1] / "benchmarks"))
+import two_gpus
 
 pytestmark = pytest.mark.skipif(not fake_cupy.COMPILER, reason="needs g++")
 
@@ -80,3 +89,33 @@ def test_what_is_missing_is_told_in_one_line(
     none = train("--ranks=2", "--backend=cupy").wait().error()
     assert "backend 'cupy': CuPy " in none
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_the_check_for_people_with_two_gpus(mpi: None, tmp_path: Path) -> None:
+    """benchmarks/two_gpus.py prints one block, also where something fails."""
+    quick = [HERE / "fake_gpus.py", "--quick", "--out=found.json"]
+    run = Run(quick, tmp_path, FAKE_GPUS="2", FAKE_PROGRAM="two_gpus").wait()
+    assert (run.status, run.err) == (0, "")
+    live, block, rest = run.out.split("```\n")
+    assert block.startswith(f"minigrad {mg.__version__} on 2 GPUs, quick\n")
+    assert block.endswith("all stages succeeded\n")
+    assert rest == "\nThe numbers are in found.json.\n"
+    for line in live.strip().splitlines():
+        assert line in block
+    assert re.search(r"rank 1 on \S+, GPU 0000:02:00.0", block)
+    numbers = json.loads((tmp_path / "found.json").read_text())["numbers"]
+    assert max(numbers["20 steps on 2 GPUs and on one"].values()) < 1e-5
+    assert "topology" in numbers
+
+    run = Run(quick, tmp_path, FAKE_GPUS="1", FAKE_PROGRAM="two_gpus").wait()
+    assert run.status == 2
+    reason = "each rank needs a GPU of its own, but 2 ranks of this machine share 1"
+    assert run.err == f"error: {reason}\n"
+    assert f"FAILED: {reason}\n```\n" in run.out
+
+
+@pytest.mark.parametrize("apart", [two_gpus.TOLERANCE * 1.01, float("nan")])
+def test_the_check_fails_if_the_losses_differ(apart: float) -> None:
+    two_gpus.must_be_small(two_gpus.TOLERANCE, "on one and two")
+    with pytest.raises(UserError, match="the losses on one and two differ by up to"):
+        two_gpus.must_be_small(apart, "on one and two")

@@ -6,8 +6,6 @@ several seconds, so that limits are generous; a rank that hangs is what they hav
 
 from __future__ import annotations
 
-import os
-import random
 import re
 import signal
 import subprocess
@@ -238,43 +236,3 @@ def test_a_full_disk_on_rank_0_is_a_warning_until_the_end(
     assert "warning: can't write the checkpoint model.latest.safetensors" in run.err
     assert "End of training" in run.out
     assert_nothing_left(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_at_any_moment_the_end_is_quick_and_the_checkpoint_whole(
-    train: Callable[..., Run], tmp_path: Path, seed: int
-) -> None:
-    """A signal to a rank or to the command, at a random moment of a run that often saves."""
-    draw = random.Random(seed)
-    command = draw.random() < 0.3
-    number = draw.choice(
-        [signal.SIGINT, signal.SIGTERM]
-        if command
-        else [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGSEGV]
-    )
-    run = train(
-        "--ranks=2", "--epochs=5000", "--save-every=3", "--log-interval=10", fault="none:1:0"
-    )
-    run.read_until("batches")
-    time.sleep(draw.uniform(0, 3))
-    if command:
-        run.process.send_signal(number)
-    else:
-        pid = (tmp_path / f"pid-{draw.randrange(2)}").read_text()
-        os.kill(int(pid), number)
-    started = time.monotonic()
-    run.wait()
-    assert time.monotonic() - started < 30 + STEP_TIMEOUT
-    assert_nothing_left(tmp_path)
-    if number in (signal.SIGINT, signal.SIGTERM):
-        assert (run.status, run.err) == (0, "")
-    else:
-        run.error()
-    before = load_checkpoint(tmp_path / "model.latest.safetensors").run["position"]
-    more = train(
-        f"--ranks={draw.choice([1, 2])}",
-        f"--epochs={before['epoch']}",
-        "--resume=model.latest.safetensors",
-    ).wait()
-    assert more.status == 0, more.err
