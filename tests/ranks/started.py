@@ -20,7 +20,7 @@ MPIEXEC = Path(PYTHON).with_name("mpiexec")
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "train_ptb.py"
 
-# An epoch of 30 batches on 20 columns.
+# An epoch of 25 batches on 20 columns.
 SMALL = ("--emsize=8", "--nhid=8", "--batch-size=20", "--bptt=5", "--lr=1", "--epochs=3")
 STEP_TIMEOUT = 5
 LIMIT = 150.0  # seconds for a whole run on a machine that is busy
