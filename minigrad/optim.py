@@ -248,7 +248,7 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     if not grads:
         return 0.0
     norm = get_total_norm(grads)
-    _clip(grads, max_norm, norm)
+    _clip_anywhere(grads, max_norm, norm)
     if mode.watch is not None:
         mode.watch.off_tape("clip_grad_norm_")
     return norm
@@ -267,7 +267,7 @@ def clip_grads_with_norm_(
     params: Tensor | Iterable[Tensor], max_norm: float, total_norm: Array
 ) -> None:
     """`clip_grad_norm_` with a total norm that the caller has computed."""
-    _clip(_gradients(params), max_norm, total_norm)
+    _clip_anywhere(_gradients(params), max_norm, total_norm)
     if mode.watch is not None:
         mode.watch.off_tape("clip_grad_norm_")
 
@@ -277,10 +277,11 @@ def _gradients(params: Tensor | Iterable[Tensor]) -> list[Array]:
     return [numbers(p._grad) for p in _unique(params) if p._grad is not None]
 
 
+def _clip_anywhere(grads: list[Array], max_norm: float, norm: Array) -> None:
+    (on_gpu.clip if grads and takes(*grads) else _clip)(grads, max_norm, norm)
+
+
 def _clip(grads: list[Array], max_norm: float, norm: Array) -> None:
-    if grads and takes(*grads):
-        on_gpu.clip(grads, max_norm, norm)
-        return
     scale = max_norm / (norm + 1e-6)  # as in PyTorch, for equal results
     if scale < 1 and math.isfinite(norm):
         for g in grads:
