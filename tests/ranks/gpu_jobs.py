@@ -19,6 +19,7 @@ from jobs import JOBS, differ, history, main, make, own_norm, sums
 import minigrad as mg
 from lm.run.mpi import Together
 from lm.run.ranks import Alone
+from lm.run.trainer import Trainer
 
 CASES: dict[str, dict[str, Any]] = {
     "tied": {"tied": True, "dropout": 0.0},
@@ -44,6 +45,7 @@ def gpus(folder: Path, ranks: Alone) -> dict[str, Any]:
         found["parameters"] = sum(p.size for p in trainer.state.optimizer.params)
         trainer = make(folder / "pieces", ranks, pieces=3, **short, **CASES["dropout"])
         found["pieces"] = history(trainer)
+        found["counts"] = counts_of_a_step(make(folder / "counts", ranks, **short))
         found["norm"] = own_norm(folder / "norm", ranks)
         found["differ"] = differ(folder / "differ", ranks)
         found["sums"] = sums(ranks)
@@ -51,6 +53,14 @@ def gpus(folder: Path, ranks: Alone) -> dict[str, Any]:
         return found
     finally:
         mg.use("numpy")
+
+
+def counts_of_a_step(trainer: Trainer) -> dict[str, int]:
+    """Of the second step, since the first one includes work that is done once."""
+    trainer._step()
+    with fake_cupy.counted() as counts:
+        trainer._step()
+    return vars(counts)
 
 
 def refused(ranks: Alone) -> list[str]:

@@ -48,6 +48,11 @@ def test_ranks_on_gpus_share_a_run(job: Callable[..., Any]) -> None:
                 ("allReduce", run["parameters"], FLOAT64): STEPS,
                 ("bcast", 1, FLOAT64): STEPS,
             }
+            # The gradients as one array, their sum and the norm, and the loss weighted by its
+            # columns, forward and backward. The host waits for none of it.
+            here, one = run["counts"], alone["counts"]
+            assert here["syncs"] == 0
+            assert (here["uploads"], here["launches"]) == (one["uploads"], one["launches"] + 5)
             assert run["norm"] == runs[0]["norm"]
             assert run["differ"]["batch"] == 8
             assert f"differ between the ranks: rank {size - 1} has" in run["differ"]["error"]
