@@ -41,7 +41,7 @@ def fail(kind: str) -> None:
 
 
 def prepare(kind: str, batch: int, epoch: int) -> None:
-    """Let this rank fail; versions and texts differ from the start."""
+    """Let this rank fail; versions, texts and settings differ from the start."""
     import lm.run.saving
     import lm.run.start
     import lm.run.trainer
@@ -52,6 +52,8 @@ def prepare(kind: str, batch: int, epoch: int) -> None:
         folder = os.environ["OTHER_TEXT"]
         right = lm.run.start.load_corpus
         lm.run.start.load_corpus = lambda data, *more: right(folder, *more)
+    elif kind == "settings":
+        sys.argv.append("--seed=7")
     elif kind == "disk":
 
         def replace_file(path: Any, contents: Any) -> None:

@@ -111,7 +111,7 @@ def test_a_second_ctrl_c_ends_ranks_that_hang(train: Callable[..., Run], tmp_pat
     assert_intact(tmp_path, epoch=1)
 
 
-def test_other_words_or_another_version_are_refused_before_anything_is_written(
+def test_other_words_settings_or_another_version_are_refused_before_anything_is_written(
     train: Callable[..., Run], tmp_path: Path
 ) -> None:
     other = write_text(tmp_path / "other", 2)
@@ -119,6 +119,8 @@ def test_other_words_or_another_version_are_refused_before_anything_is_written(
     assert "the texts differ between the ranks: rank 1 has " in run.error()
     run = train("--ranks=2", fault="version:1:0").wait()
     assert "the versions differ between the ranks: rank 1 has minigrad 0.0.0, " in run.error()
+    run = train("--ranks=2", fault="settings:1:0").wait()
+    assert "settings differ between the ranks: rank 1 has seed 7, rank 0 seed 1111" in run.error()
     assert not list(tmp_path.glob("*.safetensors"))
 
 
