@@ -225,6 +225,7 @@ def rules(folder: Path, ranks: Alone) -> dict[str, Any]:
         "stop": stop(folder / "stop", ranks),
         "save": save(folder / "save", ranks),
         "differ": differ(folder / "differ", ranks),
+        "diverge": diverge(folder / "diverge", ranks),
         "errors": errors(ranks),
     }
 
@@ -306,6 +307,21 @@ def differ(folder: Path, ranks: Alone) -> dict[str, Any]:
         trainer.fit()
     except UserError as error:
         return {"error": str(error), "batch": trainer.state.position.batch}
+    return {}
+
+
+def diverge(folder: Path, ranks: Alone) -> dict[str, Any]:
+    """The weights overflow after batch 6; only rank 0 knows the last checkpoint."""
+    trainer = make(folder, ranks, batches=30, save_every=Every(batches=3))
+
+    def overflow() -> None:
+        trainer.state.optimizer.lr = 1e308
+
+    trainer.observers.append(After(6, overflow))
+    try:
+        trainer.fit()
+    except UserError as error:
+        return {"error": str(error), "saved": str(trainer.latest_path)}
     return {}
 
 
