@@ -62,8 +62,8 @@ class Run:
             text=True,
         )
 
-    def wait(self) -> Run:
-        self.out, self.err = self.process.communicate(timeout=LIMIT)
+    def wait(self, limit: float = LIMIT) -> Run:
+        self.out, self.err = self.process.communicate(timeout=limit)
         self.status = self.process.returncode
         return self
 

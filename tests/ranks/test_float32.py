@@ -47,7 +47,7 @@ def test_an_epoch_on_two_ranks_is_that_on_one(mpi: None, tmp_path: Path) -> None
     losses, perplexities = [], []
     for ranks in (1, 2):
         options = [*OPTIONS, "--data", text, f"--ranks={ranks}", f"--metrics={ranks}.jsonl"]
-        run = Run([EXAMPLE, *options, f"--save={ranks}.safetensors"], tmp_path).wait()
+        run = Run([EXAMPLE, *options, f"--save={ranks}.safetensors"], tmp_path).wait(900)
         assert (run.status, run.err) == (0, "")
         records = [json.loads(r) for r in (tmp_path / f"{ranks}.jsonl").read_text().splitlines()]
         losses.append([r["loss"] for r in records if "batch" in r])
