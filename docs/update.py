@@ -13,7 +13,7 @@ Four things in a page follow from somewhere else:
 - A quotation of source has a comment above its fence:
   `<!-- source: minigrad/cells.py TanhRNN.step -->` quotes that function or class without its
   docstring, and with `whole` behind the name also with it. `lm/steps.py train_step 3-5` quotes
-  its third to fifth lines.
+  its third to fifth lines. A file without a name, such as a script for the shell, is quoted whole.
 - A link to source whose text is a function or class, [`TanhRNN.step`](../minigrad/cells.py#L98),
   gets the line on which that is defined.
 """
@@ -36,8 +36,8 @@ NUMBER = re.compile(
     r"(?P<text>[^\s|(]+) <!-- (?P<file>[\w/-]+)\.(?P<path>[\w.,/+ -]+):(?P<spec>\S*) -->"
 )
 QUOTE = re.compile(
-    r"(?P<head><!-- source: (?P<file>\S+) (?P<name>[\w.]+)(?P<part> whole| \d+-\d+)? -->\n"
-    r"```python\n).*?(?P<tail>```)",
+    r"(?P<head><!-- source: (?P<file>\S+)( (?P<name>[\w.]+)(?P<part> whole| \d+-\d+)?)? -->\n"
+    r"```(python|bash)\n).*?(?P<tail>```)",
     re.DOTALL,
 )
 TABLE = re.compile(r"(?P<head><!-- table: (?P<file>\S+) -->\n)(?:\|.*\n)*")
@@ -114,6 +114,8 @@ def quotation(file: Path, name: str, part: str = "") -> str:
 
 
 def _quotation(root: Path, match: re.Match[str]) -> str:
+    if match["name"] is None:
+        return match["head"] + (root / match["file"]).read_text(encoding="utf-8") + match["tail"]
     part = (match["part"] or "").strip()
     return match["head"] + quotation(root / match["file"], match["name"], part) + match["tail"]
 

@@ -247,11 +247,8 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
     grads = _gradients(params)
     if not grads:
         return 0.0
-    if takes(*grads):
-        norm = on_gpu.clip_grad_norm_(grads, max_norm)
-    else:
-        norm = get_total_norm(grads)
-        _clip(grads, max_norm, norm)
+    norm = get_total_norm(grads)
+    _clip_anywhere(grads, max_norm, norm)
     if mode.watch is not None:
         mode.watch.off_tape("clip_grad_norm_")
     return norm
@@ -260,6 +257,8 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> Array
 def get_total_norm(tensors: Iterable[Array]) -> Array:
     """The norm of all elements of these arrays together, a scalar."""
     arrays = list(tensors)
+    if takes(*arrays):
+        return on_gpu.get_total_norm(arrays)
     # As a dot product, BLAS sums the squares on all cores, without an array of squares.
     return array_module(arrays[0]).sqrt(sum(array_module(a).vdot(a, a) for a in arrays))
 
@@ -268,7 +267,7 @@ def clip_grads_with_norm_(
     params: Tensor | Iterable[Tensor], max_norm: float, total_norm: Array
 ) -> None:
     """`clip_grad_norm_` with a total norm that the caller has computed."""
-    _clip(_gradients(params), max_norm, total_norm)
+    _clip_anywhere(_gradients(params), max_norm, total_norm)
     if mode.watch is not None:
         mode.watch.off_tape("clip_grad_norm_")
 
@@ -276,6 +275,10 @@ def clip_grads_with_norm_(
 def _gradients(params: Tensor | Iterable[Tensor]) -> list[Array]:
     params = [params] if isinstance(params, Tensor) else params
     return [numbers(p._grad) for p in _unique(params) if p._grad is not None]
+
+
+def _clip_anywhere(grads: list[Array], max_norm: float, norm: Array) -> None:
+    (on_gpu.clip if grads and takes(*grads) else _clip)(grads, max_norm, norm)
 
 
 def _clip(grads: list[Array], max_norm: float, norm: Array) -> None:

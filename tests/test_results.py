@@ -100,6 +100,12 @@ def test_a_quotation_follows_the_source(part: str, lines: list[str], project: Pa
     assert refreshed(f"{head}old\n```\nend", project) == head + "\n".join(lines) + "\n```\nend"
 
 
+def test_a_quotation_of_a_whole_file(project: Path) -> None:
+    (project / "run.sh").write_text("#!/bin/sh\necho\n")
+    head = "<!-- source: run.sh -->\n```bash\n"
+    assert refreshed(f"{head}old\n```\nend", project) == f"{head}#!/bin/sh\necho\n```\nend"
+
+
 def test_a_link_follows_the_line_of_its_function(project: Path) -> None:
     page = "[`Cell.step`](../code.py#L99) and [`Cell`](../code.py), but [the file](../code.py)"
     assert refreshed(page, project) == (

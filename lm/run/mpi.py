@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.backend import Array
+from minigrad.backend import Array, array_module
 from minigrad.optim import clip_grads_with_norm_, get_total_norm
 
 from ..console import UserError, complain, one_line_errors
@@ -136,23 +136,31 @@ class Together(Alone):
         self.rank, self.size = comm.rank, comm.size
         self._armed = -np.inf
 
+    def on(self, backend: str) -> Alone:
+        if backend == "cupy":
+            from .nccl import OnGPUs
+
+            return OnGPUs(self.comm, self.timeout)
+        return super().on(backend)
+
     def clip_grad_norm_(self, params: Iterable[Tensor], max_norm: float) -> Array:
         params, grads = list(params), []
+        xp = array_module(params[0].data)
         for p in params:
-            if p.grad is None:  # on this rank it did not count, on others it may
-                p.grad = np.zeros_like(p.data)
-            p.grad = np.ascontiguousarray(p.grad)
-            grads.append(p.grad)
-        self._add_up(grads)
+            missing = p.grad is None  # on this rank it did not count, on others it may
+            grads.append(xp.zeros_like(p.data) if missing else xp.ascontiguousarray(p.grad))
+        grads = self._totals(grads)
+        for p, total in zip(params, grads, strict=True):
+            p.grad = total
         # BLAS adds in another order on another processor: with norms of their own, the ranks'
         # weights would drift apart.
-        norm = np.asarray(get_total_norm(grads))
-        self.comm.Bcast(norm)
+        norm = xp.asarray(get_total_norm(grads))
+        self.copy_first([norm])
         clip_grads_with_norm_(params, max_norm, norm[()])
         return norm[()]
 
-    def _add_up(self, arrays: list[np.ndarray]) -> None:
-        """Sum each of the arrays over all ranks, in place: the small ones as one message."""
+    def _totals(self, arrays: list[Array]) -> list[Array]:
+        """The sum of each array over all ranks, in place: the small ones as one message."""
         small = [a for a in arrays if a.size < LARGE]
         if small:
             whole = np.concatenate([a.reshape(-1) for a in small])
@@ -163,6 +171,7 @@ class Together(Alone):
         for a in arrays:
             if a.size >= LARGE:
                 self.comm.Allreduce(self.mpi.IN_PLACE, a)
+        return arrays
 
     def sum(self, values: list[float]) -> list[float]:
         total = np.array(values, np.float64)

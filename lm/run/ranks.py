@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import Tensor
 from minigrad.backend import Array
 from minigrad.optim import clip_grad_norm_
@@ -63,6 +64,11 @@ class Alone:
                 "each rank needs one"
             )
         return share(self.rank, self.size, total)
+
+    def on(self, backend: str) -> Alone:
+        """These ranks on a backend, which it selects. UserError if there are too few GPUs."""
+        mg.use(backend)
+        return self
 
     def clip_grad_norm_(self, params: Iterable[Tensor], max_norm: float) -> Array:
         """Sum the gradients over all ranks and clip the sum; returns its norm before clipping."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import minigrad as mg
 
-from ..console import UserError
 from ..corpus import Dictionary
 from ..datasets import load_corpus
 from ..settings import Settings, build_model
@@ -31,12 +30,10 @@ def start(
     ids of the words stay on disk; see `load_corpus`. Raises UserError if several ranks do not agree
     on the program, the settings and the text.
     """
-    if ranks.size > 1 and settings.backend != "numpy":
-        raise UserError("--ranks works on NumPy only; leave it or --backend out")
-    mg.use(settings.backend)
-    mg.manual_seed(settings.seed)
     ranks.must_be_equal("the versions", versions)
     ranks.must_be_equal("the settings", settings.as_dict)
+    ranks = ranks.on(settings.backend)
+    mg.manual_seed(settings.seed)
     corpus = ranks.each(
         lambda: load_corpus(settings.data, dictionary, settings.vocabulary, memory_map)
     )

@@ -15,18 +15,23 @@ GROUP = 16
 THREADS = 1 << 16
 
 
-def clip_grad_norm_(grads: list[Array], max_norm: float) -> Array:
-    """`optim.clip_grad_norm_`; the device decides whether to clip, so the host need not wait."""
-    xp, groups = array_module(grads[0]), list(_groups(grads))
-    threads = min(THREADS, max(g.size for g in grads))
-    sums = xp.empty((len(groups), threads), grads[0].dtype)
+def get_total_norm(arrays: list[Array]) -> Array:
+    """`optim.get_total_norm`, an array of no dimensions."""
+    xp, groups = array_module(arrays[0]), list(_groups(arrays))
+    threads = min(THREADS, max(a.size for a in arrays))
+    sums = xp.empty((len(groups), threads), arrays[0].dtype)
     for group, row in zip(groups, sums, strict=True):
         kernel(xp, "square_sums", len(group))(*group, row)
-    norm = xp.sqrt(sums.sum())
-    for group in groups:
+    return xp.sqrt(sums.sum())
+
+
+def clip(grads: list[Array], max_norm: float, norm: Array) -> None:
+    """Scale to `max_norm`; the device decides whether to, so the host need not wait."""
+    xp = array_module(grads[0])
+    norm = xp.asarray(norm, dtype=grads[0].dtype)
+    for group in _groups(grads):
         run = kernel(xp, "clip", len(group))
         run(norm, float(max_norm), *group, size=max(g.size for g in group))
-    return norm
 
 
 def sgd(params: list[Array], grads: list[Array], lr: float) -> None:

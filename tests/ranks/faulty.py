@@ -2,7 +2,7 @@
 
     FAULT=kill:1:20 python tests/ranks/faulty.py --ranks 2 ...
 
-is killed on rank 1 after batch 20 of an epoch.
+is killed on rank 1 after batch 20 of epoch 2, or of the one that a fourth field names.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def fail(kind: str) -> None:
             signal.pause()
 
 
-def prepare(kind: str, batch: int) -> None:
-    """Let this rank fail; versions and texts differ from the start."""
+def prepare(kind: str, batch: int, epoch: int) -> None:
+    """Let this rank fail; versions, texts and settings differ from the start."""
     import lm.run.saving
     import lm.run.start
     import lm.run.trainer
@@ -52,6 +52,8 @@ def prepare(kind: str, batch: int) -> None:
         folder = os.environ["OTHER_TEXT"]
         right = lm.run.start.load_corpus
         lm.run.start.load_corpus = lambda data, *more: right(folder, *more)
+    elif kind == "settings":
+        sys.argv.append("--seed=7")
     elif kind == "disk":
 
         def replace_file(path: Any, contents: Any) -> None:
@@ -65,7 +67,8 @@ def prepare(kind: str, batch: int) -> None:
 
         def faulty(trainer: Any) -> int:
             words = step(trainer)
-            if trainer.state.position.batch == batch and trainer.state.position.epoch == 2:
+            position = trainer.state.position
+            if (position.batch, position.epoch) == (batch, epoch):
                 fail(kind)
             return words
 
@@ -73,8 +76,8 @@ def prepare(kind: str, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    kind, rank, batch = os.environ["FAULT"].split(":")
+    kind, rank, batch, epoch = [*os.environ["FAULT"].split(":"), "2"][:4]
     Path(f"pid-{RANK}").write_text(str(os.getpid()))
     if int(rank) == RANK:
-        prepare(kind, int(batch))
+        prepare(kind, int(batch), int(epoch))
     run_command("train")

@@ -172,7 +172,7 @@ class SumsTwice(Together):
 
     def clip_grad_norm_(self, params: Any, max_norm: float) -> Any:
         params = list(params)
-        self._add_up([params[0].grad])
+        self._totals([params[0].grad])
         return super().clip_grad_norm_(params, max_norm)
 
 
@@ -225,6 +225,7 @@ def rules(folder: Path, ranks: Alone) -> dict[str, Any]:
         "stop": stop(folder / "stop", ranks),
         "save": save(folder / "save", ranks),
         "differ": differ(folder / "differ", ranks),
+        "diverge": diverge(folder / "diverge", ranks),
         "errors": errors(ranks),
     }
 
@@ -232,15 +233,16 @@ def rules(folder: Path, ranks: Alone) -> dict[str, Any]:
 def sums(ranks: Alone) -> dict[str, Any]:
     """A parameter of which one rank has no gradient, one that is large, and one not contiguous."""
     shapes = {"missing": (3,), "large": (300, 200), "turned": (4, 5)}
-    params = {name: Parameter(np.zeros(shape)) for name, shape in shapes.items()}
+    xp = mg.backend.current_module()
+    params = {name: Parameter(xp.zeros(shape)) for name, shape in shapes.items()}
     for number, p in enumerate(params.values()):
         values = np.arange(p.size, dtype=float).reshape(p.shape)
-        p.grad = (ranks.rank + 1.0) * (values + number)
-    params["turned"].grad = np.asfortranarray(params["turned"].grad)
+        p.grad = xp.asarray((ranks.rank + 1.0) * (values + number))
+    params["turned"].grad = xp.ascontiguousarray(params["turned"].grad.T).T
     if ranks.rank == 0 and ranks.size > 1:
         params["missing"].grad = None
     norm = ranks.clip_grad_norm_(params.values(), 1e9)
-    grads = {name: p.grad for name, p in params.items()}
+    grads = {name: mg.backend.to_host(p.grad) for name, p in params.items()}
     squares = sum((g**2).sum() for g in grads.values())
     return {
         "missing": grads["missing"].tolist(),
@@ -305,6 +307,21 @@ def differ(folder: Path, ranks: Alone) -> dict[str, Any]:
         trainer.fit()
     except UserError as error:
         return {"error": str(error), "batch": trainer.state.position.batch}
+    return {}
+
+
+def diverge(folder: Path, ranks: Alone) -> dict[str, Any]:
+    """The weights overflow after batch 6; only rank 0 knows the last checkpoint."""
+    trainer = make(folder, ranks, batches=30, save_every=Every(batches=3))
+
+    def overflow() -> None:
+        trainer.state.optimizer.lr = 1e308
+
+    trainer.observers.append(After(6, overflow))
+    try:
+        trainer.fit()
+    except UserError as error:
+        return {"error": str(error), "saved": str(trainer.latest_path)}
     return {}
 
 

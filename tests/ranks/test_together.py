@@ -96,6 +96,11 @@ def assert_rules(found: Found) -> None:
             assert run["differ"]["batch"] == 8
             message = "the weights after batch 8 of epoch 1 with lr 2 differ between the ranks"
             assert f"{message}: rank {last} has" in run["differ"]["error"]
+        # Rule 10: divergence is an error of all ranks, with what rank 0 says.
+        for run in runs:
+            assert "the loss is " in run["diverge"]["error"]
+            saved = runs[0]["diverge"]["saved"]
+            assert f"the last good checkpoint is {saved}" in run["diverge"]["error"]
         for run in runs:
             first, each, equal, columns = run["errors"]
             assert first == "no such file"

@@ -7,7 +7,9 @@ where CuPy would copy implicitly or leave a result undefined.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,14 @@ def refuse_duplicates(shape: tuple[int, ...], key: Any) -> None:
         raise Undefined("an element is set twice: which value it keeps is undefined")
 
 
+_addresses: weakref.WeakValueDictionary[int, ndarray] = weakref.WeakValueDictionary()
+
+
+def at_address(pointer: int) -> ndarray | None:
+    """The array that has told this as its address, if it still exists."""
+    return _addresses.get(pointer)
+
+
 class ndarray:
     """Replaces cupy.ndarray."""
 
@@ -171,6 +181,12 @@ class ndarray:
     @property
     def dtype(self) -> np.dtype:
         return self._host.dtype
+
+    @property
+    def data(self) -> Any:
+        pointer = self._host.ctypes.data
+        _addresses[pointer] = self
+        return SimpleNamespace(ptr=pointer)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -133,8 +134,32 @@ def where(condition: Any, *xy: Any) -> Any:
 
 
 class Device:
+    current = 0
+
+    def __init__(self, device: int | None = None) -> None:
+        self.id = Device.current if device is None else device
+
+    def use(self) -> None:
+        if self.id >= _device_count():
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        Device.current = self.id
+
+    @property
+    def pci_bus_id(self) -> str:
+        # With FAKE_BUS=own, this process sees only some of the GPUs of its machine.
+        first = os.getpid() if os.environ.get("FAKE_BUS") == "own" else 1
+        return f"0000:{first + self.id:02X}:00.0"
+
     def synchronize(self) -> None:
         counts.syncs += 1
+
+
+def _device_count() -> int:
+    return int(os.environ.get("FAKE_GPUS", "1"))
+
+
+def get_current_stream(device_id: int | None = None) -> Any:
+    return SimpleNamespace(ptr=0xFA4E)  # not 0, so that a forgotten stream is noticed
 
 
 class Event:
@@ -177,12 +202,13 @@ class FakeCupy(ModuleType):
     def __init__(self) -> None:
         super().__init__("cupy")
         self.ndarray = ndarray
-        runtime = SimpleNamespace(getDeviceCount=lambda: 1)
+        runtime = SimpleNamespace(getDeviceCount=_device_count)
         self.cuda = SimpleNamespace(
             runtime=runtime,
             is_available=lambda: True,
             Device=Device,
             Event=Event,
+            get_current_stream=get_current_stream,
             get_elapsed_time=lambda start, end: 1000 * (end.time - start.time),
         )
 
