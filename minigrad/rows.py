@@ -1,15 +1,17 @@
 """The gradient of an embedding: zero in all rows but those of the words in the batch.
 
-With 10,000 words, a dense gradient is 8 MB, of which a batch of 700 words fills at most 7 %. To
-clear, measure, scale and apply all of it would cost as much as a layer. `Tensor.grad` is an array
-all the same: it becomes one when somebody reads it.
+With 267,735 words a dense gradient has 214 MB, of which the 700 words of a batch fill 0.3 %. Each
+step would clear, measure, scale and apply all of it. `Tensor.grad` is an array all the same: it
+becomes one when somebody reads it. On a GPU the gradient is dense from the start.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .backend import Array, array_module
+import numpy as np
+
+from .backend import Array
 
 
 class RowGradient:
@@ -18,34 +20,33 @@ class RowGradient:
     __array_ufunc__ = None  # an array + a RowGradient is what __radd__ says
     base = None  # as of an array that owns its memory
 
-    def __init__(self, rows: Array, values: Array, size: int) -> None:
+    def __init__(self, rows: np.ndarray, values: np.ndarray, size: int) -> None:
         self.rows, self.values = rows, values
         self.shape = size, values.shape[1]
         self.dtype = values.dtype
 
     @classmethod
-    def of_embedding(cls, ids: Array, dy: Array, size: int) -> RowGradient:
+    def of_embedding(cls, ids: np.ndarray, dy: np.ndarray, size: int) -> RowGradient:
         """From ids (n,) and the gradients of the rows they select, dy (n, E): sums equal ids."""
-        xp = array_module(dy)
-        rows, place = xp.unique(ids, return_inverse=True)
-        values = xp.zeros((len(rows), dy.shape[1]), dy.dtype)
+        rows, place = np.unique(ids, return_inverse=True)
+        values = np.zeros((len(rows), dy.shape[1]), dy.dtype)
         # `add.at` is fastest on single elements.
-        elements = place.reshape(-1, 1) * dy.shape[1] + xp.arange(dy.shape[1])
-        xp.add.at(values.reshape(-1), elements.reshape(-1), dy.reshape(-1))
+        elements = place.reshape(-1, 1) * dy.shape[1] + np.arange(dy.shape[1])
+        np.add.at(values.reshape(-1), elements.reshape(-1), dy.reshape(-1))
         return cls(rows, values, size)
 
-    def dense(self) -> Array:
+    def dense(self) -> np.ndarray:
         """The same as an array."""
-        dense = array_module(self.values).zeros(self.shape, self.dtype)
+        dense = np.zeros(self.shape, self.dtype)
         dense[self.rows] = self.values
         return dense
 
-    def __radd__(self, other: Array) -> Array:
+    def __radd__(self, other: np.ndarray) -> np.ndarray:
         total = other.copy()
         total[self.rows] += self.values
         return total
 
-    def __add__(self, other: Any) -> Array:
+    def __add__(self, other: Any) -> np.ndarray:
         return dense(other) + self
 
 

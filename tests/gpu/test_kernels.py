@@ -236,18 +236,14 @@ def test_dropout_has_the_gradient_of_finite_differences() -> None:
 
 
 @each_dtype
-def test_the_gradient_of_an_embedding_sums_repeated_words(dtype: Any, plain: Any) -> None:
-    ids, found = np.array([[0, 4, 0], [2, 0, 4]]), []
+def test_the_gradient_of_an_embedding_sums_repeated_words(dtype: Any) -> None:
+    ids = np.array([[0, 4, 0], [2, 0, 4]])
     dy = np.random.default_rng(0).standard_normal((2, 3, 2)).astype(dtype)
-    for on in (False, True):
-        plain(on)
-        weight = leaf(np.ones((5, 2)), dtype)
-        with fake_cupy.counted() as counts:
-            F.embedding(ids, weight).backward(here(dy))
-        found.append((host(weight.grad), counts.launches))
-    (mine, launches), (expected, before) = found
-    assert_allclose(mine, expected, rtol=1e-6)
-    assert launches == before - 3
+    weight = leaf(np.ones((5, 2)), dtype)
+    F.embedding(ids, weight).backward(here(dy))
+    expected = np.zeros((5, 2), dtype)
+    np.add.at(expected, ids, dy)
+    assert_allclose(weight.grad, expected, rtol=1e-6)
 
 
 # -------------------------------------------------------------------- loss

@@ -10,14 +10,15 @@ from static import findings
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(p for folder in ("minigrad", "lm") for p in (ROOT / folder).rglob("*.py"))
-# Files that compute on the host: backends, random numbers, checks, and lm's texts.
+# Files that compute on the host: backends, random numbers, checks, forms for NumPy, lm's texts.
 ON_HOST = {
     "minigrad/backend.py", "minigrad/random.py", "minigrad/gradcheck.py", "minigrad/testing.py",
     "minigrad/gpu/masks.py", "minigrad/methods.py", "minigrad/creation.py",
     "minigrad/tensor.py", "minigrad/selftest.py", "lm/batches.py", "lm/checkpoint.py",
     "lm/corpus.py", "lm/sampling.py", "lm/steps.py", "lm/run/divergence.py",
     "lm/interchange.py", "minigrad/memory.py", "lm/frequency.py", "lm/run/webpage.py",
-    "lm/run/mpi.py", "lm/run/start.py", "lm/run/state.py",
+    "lm/run/mpi.py", "lm/run/start.py", "lm/run/state.py", "lm/idfile.py", "minigrad/rows.py",
+    "minigrad/chunked_loss.py", "minigrad/fast_lstm.py",
 }  # fmt: skip
 
 

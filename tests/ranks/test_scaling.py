@@ -136,6 +136,8 @@ def test_the_committed_result_is_what_the_model_says() -> None:
     result = json.loads((ROOT / "docs" / "results" / "scaling-out.json").read_text("utf-8"))
     numbers = result["numbers"]
     assert_result(numbers)
+    for name in ("2 ranks", "2 ranks, 10 columns each", "2 ranks, 650 units"):
+        assert numbers["steps"][name]["against_one_process"] >= 0.9
     program = runpy.run_path(str(ROOT / "benchmarks" / "scaling_out.py"))
     node = program["usual_node"]()
     predicted = json.loads(json.dumps(program["predictions"](node)))
