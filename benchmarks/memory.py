@@ -7,29 +7,48 @@ The default vocabulary is WikiText-2's, 33,278 words. Linux only.
 
 from __future__ import annotations
 
+import time
 from functools import partial
+from pathlib import Path
 
 import harness
 import train_step
 
-STEPS = 20  # the peak is reached within the first few
+from lm.arguments import Parser, at_least_one
+from lm.results import this_command, write_result
+
+
+def parser() -> Parser:
+    p = harness.parser("Measure the peak memory of training.", turns=1)
+    p.set_defaults(words=33_278)
+    p.add_argument("--steps", type=at_least_one, default=20,
+                   help="of training; the peak is reached within the first few")  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the numbers to this file")
+    return p
 
 
 def main() -> None:
-    p = harness.parser("Measure the peak memory of training.", turns=1)
-    p.set_defaults(words=33_278)
-    args = p.parse()
+    args = parser().parse()
+    started = time.perf_counter()
     contestants = {"minigrad": train_step.ours}
     if args.against:
         contestants[args.against] = train_step.theirs
     if args.before:
         contestants["before"] = train_step.ours
-    peaks = harness.take_turns(contestants, args, partial(harness.peak_bytes, STEPS), warm_up=0)
+    peaks = harness.take_turns(
+        contestants, args, partial(harness.peak_bytes, args.steps), warm_up=0
+    )
     print(harness.machine())
     for name, of_turns in peaks.items():  # a process's peak never falls: the last counts
         print(f"{name:9} {of_turns[-1] / 2**20:7.0f} MiB")
+    numbers = {f"{name}_MiB": of_turns[-1] / 2**20 for name, of_turns in peaks.items()}
     for name in set(peaks) - {"minigrad"}:
-        print(f"minigrad's peak / {name}'s: {harness.ratio(peaks, 'minigrad', name):.2f}")
+        numbers[f"share_of_{name}"] = share = harness.ratio(peaks, "minigrad", name)
+        print(f"minigrad's peak / {name}'s: {share:.2f}")
+    if args.out is not None:
+        settings = {"words": args.words, "units": args.nhid, "tied": args.tied, "steps": args.steps}
+        seconds = time.perf_counter() - started
+        write_result(args.out, this_command(), settings, [0], seconds, numbers)
 
 
 if __name__ == "__main__":
