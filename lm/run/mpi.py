@@ -84,6 +84,7 @@ def _end(status: int) -> NoReturn:
     from mpi4py import MPI
 
     _flush()
+    MPI.COMM_WORLD.Barrier()  # the first to leave ends the others, perhaps before they report
     MPI.Finalize()
     os._exit(status)  # `python -m mpi4py` would take any other way out for a failure, and say so
 
