@@ -21,6 +21,8 @@ The backward pass ends at the first step of the chunk. The gradient of the initi
 operation that computed this state. If the state was detached, there is no such operation: this is
 truncated BPTT (Williams & Peng 1990).
 
+For small LSTMs, `nn` takes a faster form of `through_time`, in `fast_lstm`.
+
 The arguments and results are (T, B, features). Inside `through_time`, a state is (H, B): each
 sequence is a column, as in the equations.
 """
