@@ -132,7 +132,11 @@ def main(argv: list[str], say: Callable[[str], object] = print) -> int:
     stale = []
     for page in pages():
         text = page.read_text(encoding="utf-8")
-        new = updated(text, page)
+        try:
+            new = updated(text, page)
+        except ValueError as error:
+            say(f"error: {page.relative_to(ROOT).as_posix()}: {error}")
+            return 2
         if new != text:
             stale.append(page.relative_to(ROOT).as_posix())
             if "--check" not in argv:
