@@ -8,6 +8,7 @@ returns goes to the files alone-0.json, 2-0.json, 2-1.json and so on in FOLDER.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ from minigrad.nn import Parameter
 from minigrad.optim import clip_grad_norm_
 
 BPTT, COLUMNS, WORDS = 5, 20, 23
+LIMIT = 120  # seconds for a job of one group on a machine that is busy
 
 
 def corpus(batches: int) -> Corpus:
@@ -393,15 +395,17 @@ def groups() -> Iterator[tuple[str, Alone]]:
 
     world = MPI.COMM_WORLD
     pair = world.Split(world.rank // 2)
-    yield ("2", Together(pair)) if world.rank < 2 else ("alone", ALONE)
+    yield ("2", Together(pair, LIMIT)) if world.rank < 2 else ("alone", ALONE)
     world.Barrier()
-    yield "3", Together(world)
+    yield "3", Together(world, LIMIT)
     world.Barrier()
 
 
 def main(folder: str, *names: str) -> None:
     for name in names:
         for group, ranks in groups():
+            # Ranks that wait for a decision that others do not make would wait for ever.
+            faulthandler.dump_traceback_later(LIMIT, exit=True)
             found = JOBS[name](Path(folder) / name / group, ranks)
             (Path(folder) / name / f"{group}-{ranks.rank}.json").write_text(json.dumps(found))
 
