@@ -15,9 +15,10 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import minigrad as mg  # before NumPy: sets how long OpenBLAS's threads busy-wait
@@ -27,6 +28,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from lm.arguments import Parser, at_least_one
+from lm.results import this_command, write_result
 from minigrad.cells import CELLS
 
 Work = Callable[[], Any]  # one call is timed
@@ -49,6 +51,21 @@ def parser(description: str, batch_size: int = 20, turns: int = 15) -> Parser:
     p.add_argument("--turns", type=at_least_one, default=turns)
     p.add_argument("--threads", type=at_least_one, default=2, help="of each contestant")
     return p
+
+
+def writes(p: Parser) -> Parser:
+    """The parser with the option --out, for `write`."""
+    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the numbers to this file")
+    return p
+
+
+def write(
+    args: argparse.Namespace, settings: Mapping[str, Any], started: float, numbers: dict[str, Any]
+) -> None:
+    """Write a result if the user named a file for it; it began at perf_counter() = started."""
+    if args.out is not None:
+        seconds = time.perf_counter() - started
+        write_result(args.out, this_command(), settings, [0], seconds, numbers)
 
 
 def compare(

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 
 import harness
 import train_step
 
 from lm.arguments import Parser, at_least_one
-from lm.results import this_command, write_result
 
 
 def parser() -> Parser:
-    p = harness.parser("Measure the peak memory of training.", turns=1)
+    p = harness.writes(harness.parser("Measure the peak memory of training.", turns=1))
     p.set_defaults(words=33_278)
     p.add_argument("--steps", type=at_least_one, default=20,
                    help="of training; the peak is reached within the first few")  # fmt: skip
-    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the numbers to this file")
     return p
 
 
@@ -45,10 +42,8 @@ def main() -> None:
     for name in set(peaks) - {"minigrad"}:
         numbers[f"share_of_{name}"] = share = harness.ratio(peaks, "minigrad", name)
         print(f"minigrad's peak / {name}'s: {share:.2f}")
-    if args.out is not None:
-        settings = {"words": args.words, "units": args.nhid, "tied": args.tied, "steps": args.steps}
-        seconds = time.perf_counter() - started
-        write_result(args.out, this_command(), settings, [0], seconds, numbers)
+    settings = {"words": args.words, "units": args.nhid, "tied": args.tied, "steps": args.steps}
+    harness.write(args, settings, started, numbers)
 
 
 if __name__ == "__main__":

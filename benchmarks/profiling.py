@@ -13,7 +13,6 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import harness
@@ -21,7 +20,6 @@ import train_step
 
 import minigrad as mg
 from lm.console import run_command, show
-from lm.results import this_command, write_result
 from lm.run.clock import Clock
 
 STEPS = 5  # in a turn
@@ -36,7 +34,7 @@ def seconds(step: Callable[[], Any], watched: AbstractContextManager[Any]) -> fl
 
 
 def main() -> None:
-    args = parser().parse()
+    args, started = parser().parse(), time.perf_counter()
     mg.set_num_threads(args.threads)
     step = train_step.ours(args)
     seconds(step, nullcontext())
@@ -55,15 +53,12 @@ def main() -> None:
         "ms_per_step": 1000 * statistics.median(ways["plain"]) / STEPS,
     }
     show(harness.machine(), *(f"{name:12} {value:.4f}" for name, value in numbers.items()))
-    if args.out is not None:
-        settings = {"turns": args.turns, "steps": STEPS, "threads": args.threads}
-        write_result(args.out, this_command(), settings, [0], sum(map(sum, ways.values())), numbers)
+    settings = {"turns": args.turns, "steps": STEPS, "threads": args.threads}
+    harness.write(args, settings, started, numbers)
 
 
 def parser() -> harness.Parser:
-    p = harness.parser("Measure what profiling costs.", turns=15)
-    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the numbers to this file")
-    return p
+    return harness.writes(harness.parser("Measure what profiling costs."))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import evaluate
@@ -20,7 +19,6 @@ import train_step
 
 from lm.arguments import Parser, at_least_one
 from lm.console import need, run_command, show
-from lm.results import this_command, write_result
 
 # The names of the rows, and the options by which each differs from the defaults.
 TRAINING: dict[str, list[str]] = {
@@ -68,14 +66,11 @@ def main() -> None:
             f"{found.get('share', float('nan')):6.2f}"
         )
     settings = {"turns": args.turns, "threads": args.threads}
-    if args.out is not None:
-        seconds = time.perf_counter() - started
-        write_result(args.out, this_command(), settings, [0], seconds, numbers)
+    harness.write(args, settings, started, numbers)
 
 
 def parser() -> Parser:
-    p = Parser(description="Measure the table in docs/speed.md.")
-    p.add_argument("--out", type=Path, metavar="FILE.json", help="write the numbers to this file")
+    p = harness.writes(Parser(description="Measure the table in docs/speed.md."))
     p.add_argument("--turns", type=at_least_one, default=7)
     p.add_argument("--threads", type=at_least_one, default=2)
     return p

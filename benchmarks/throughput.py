@@ -13,7 +13,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import harness
@@ -22,7 +21,6 @@ from threadpoolctl import threadpool_limits
 
 import minigrad as mg
 from lm.console import run_command
-from lm.results import this_command, write_result
 
 SIZES: dict[str, Sequence[int]] = {
     "bptt": (5, 10, 20, 35, 70, 140),
@@ -83,15 +81,13 @@ def main() -> None:
         for value in values:
             row = (numbers[name][head][str(value)] for head in heads)
             print(f"{value:12} " + " ".join(f"{number:12,.2f}" for number in row), flush=True)
-    if args.out is not None:
-        sizes = {n: getattr(args, n) for n in ("model", "nlayers", "tied", "dropout", *SIZES)}
-        write_result(args.out, this_command(), sizes, [0], time.perf_counter() - started, numbers)
+    sizes = {n: getattr(args, n) for n in ("model", "nlayers", "tied", "dropout", *SIZES)}
+    harness.write(args, sizes, started, numbers)
 
 
 def parser() -> harness.Parser:
-    p = harness.parser("Measure the speed of training against each size.", turns=5)
-    p.add_argument("--out", type=Path, metavar="FILE.json", help="also write the results")
-    return p
+    what = "Measure the speed of training against each size."
+    return harness.writes(harness.parser(what, turns=5))
 
 
 if __name__ == "__main__":
