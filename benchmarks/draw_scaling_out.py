@@ -5,15 +5,15 @@ python benchmarks/draw_scaling_out.py
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import scaling_model as model
 
 from lm.drawing import STYLES, new_figure, save_figure, style
+from lm.results import read_result
 
-ROOT = Path(__file__).resolve().parent.parent
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 CASES = {
     "100 GbE": "100 GbE, nodes of two cores",
     "NVLink": "NVLink, GPUs of one server",
@@ -58,8 +58,7 @@ def messages(numbers: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    result = json.loads((ROOT / "docs" / "results" / "scaling-out.json").read_text("utf-8"))
-    figures = ROOT / "docs" / "figures"
+    numbers = read_result(DOCS / "results" / "scaling-out.json")["numbers"]
     with style():
-        save_figure(efficiency(result["numbers"]), figures / "scaling-out.svg")
-        save_figure(messages(result["numbers"]), figures / "scaling-out-messages.svg")
+        save_figure(efficiency(numbers), DOCS / "figures" / "scaling-out.svg")
+        save_figure(messages(numbers), DOCS / "figures" / "scaling-out-messages.svg")

@@ -5,13 +5,13 @@ python benchmarks/draw_throughput.py
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lm.drawing import STYLES, new_figure, save_figure, style
+from lm.results import read_result
 
-ROOT = Path(__file__).resolve().parent.parent
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 LABELS = {
     "bptt": "steps per chunk, T",
     "batch_size": "columns, B",
@@ -37,6 +37,6 @@ def curves(numbers: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    result = json.loads((ROOT / "docs" / "results" / "throughput.json").read_text("utf-8"))
+    numbers = read_result(DOCS / "results" / "throughput.json")["numbers"]
     with style():
-        save_figure(curves(result["numbers"]), ROOT / "docs" / "figures" / "throughput.svg")
+        save_figure(curves(numbers), DOCS / "figures" / "throughput.svg")

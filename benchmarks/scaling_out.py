@@ -28,7 +28,7 @@ from scaling_model import Network, Node, Sizes
 from lm.arguments import Parser, at_least_one
 from lm.console import UserError, run_command, show
 from lm.files import replace_file
-from lm.results import this_command, write_result
+from lm.results import read_result, this_command, write_result
 from lm.run import launch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,7 +197,7 @@ def beside(
 
 def usual_node() -> Node:
     """Two cores as in the table of docs/speed.md."""
-    result = json.loads((ROOT / "docs" / "results" / "speed.json").read_text("utf-8"))["numbers"]
+    result = read_result(ROOT / "docs" / "results" / "speed.json")["numbers"]
     return model.fitted_node({s: result[row]["minigrad"] / 1000 for row, s in USUAL.items()})
 
 
@@ -244,7 +244,7 @@ def foretold() -> dict[str, Any]:
 
 def predict_again(out: Path) -> None:
     """Replace the predictions in a result, and keep what was measured."""
-    result = json.loads(out.read_text(encoding="utf-8"))
+    result = read_result(out)
     result["numbers"] |= foretold()
     result["numbers"]["calibration"]["gflops usual"] = usual_node().rate / 1e9
     replace_file(out, (json.dumps(result, indent=1) + "\n").encode())

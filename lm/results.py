@@ -55,6 +55,12 @@ def write_result(
         raise UserError(f"can't write the results to {path}: {error.strerror}") from error
 
 
+def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `write_result` has written."""
+    result: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return result
+
+
 def origin() -> dict[str, Any]:
     """The machine, the BLAS with its kernel, the versions and the commit of this process."""
     return {

@@ -8,7 +8,6 @@ measuring again.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 from lm.arguments import Parser
 from lm.drawing import save_figure
 from lm.files import make_folder
-from lm.results import this_command, write_result
+from lm.results import read_result, this_command, write_result
 from lm.sweep import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,8 +65,7 @@ def write(
 
 def read(name: str) -> dict[str, Any]:
     """The committed result of an experiment."""
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return result
+    return read_result(RESULTS / f"{name}.json")
 
 
 def save(figure: Any, name: str) -> None:
