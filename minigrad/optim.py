@@ -95,10 +95,10 @@ class Optimizer:
             if self.slots and self.kept[self.slots[0]][i] is None:
                 for arrays in self.kept.values():
                     arrays[i] = array_module(p.data).zeros_like(p.data)
-            self._update(i, p)
+            self._apply(i, p)
             p.mark_changed()
 
-    def _update(self, i: int, p: Tensor) -> None:
+    def _apply(self, i: int, p: Tensor) -> None:
         by_rows(functools.partial(self._move, i, p.data, p.grad), p.data)
 
     def _move(self, i: int, data: Array, grad: Array, rows: Rows) -> None:
@@ -183,12 +183,12 @@ class SGD(Optimizer):
         for p in params:
             p.mark_changed()
 
-    def _update(self, i: int, p: Tensor) -> None:
+    def _apply(self, i: int, p: Tensor) -> None:
         gradient = p._grad
         if isinstance(gradient, RowGradient) and not (self.momentum or self.weight_decay):
             p.data[gradient.rows] -= self.lr * gradient.values
         else:
-            super()._update(i, p)
+            super()._apply(i, p)
 
     def update(self, g: Array, step: int, *kept: Array) -> Array:
         if not self.momentum:
