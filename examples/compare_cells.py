@@ -5,9 +5,9 @@ python examples/compare_cells.py --out cells --quick
 
 First each cell tries three learning rates at the default settings, with the first seed; the one
 with the lowest validation perplexity is used from then on. Then one parameter at a time is varied
-around the defaults, with every seed and the same number of epochs. Every trial trains with one
-thread, and its time is CPU time, so that a busy machine does not favour a cell. It writes into the
-folder --out:
+around the defaults, with the same number of epochs: all settings with the first seed, then with the
+next. Every trial trains with one thread, and its time is CPU time, so that a busy machine does not
+favour a cell. It writes into the folder --out:
 
     trials/         a folder per trial, with its settings, metrics, model and result
     results.csv     a row per trial and epoch
@@ -16,8 +16,9 @@ folder --out:
     epochs.svg      validation perplexity against epochs and against training time
     parameters.svg  perplexity and seconds per epoch against each parameter
 
-Started again, it goes on where it was; when all trials are done it only draws. A trial that has
-failed is tried again if its folder is removed.
+Stopped with Ctrl-C during the second part, it writes what it has; started again, it goes on where
+it was. When all trials are done it only draws. A trial that has failed is tried again if its folder
+is removed.
 """
 
 from __future__ import annotations
@@ -85,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         notes.append(note)
         show(note)
     tuned = [dataclasses.replace(s, lr=chosen[s.model]) for s in cells]
-    trials = [Trial(s) for start in tuned for s in around(start, grid, seeds)]
-    if not sweep(trials, *where, watch_sweep(), threads=1):
-        return
+    trials = [Trial(s) for seed in seeds for start in tuned for s in around(start, grid, seed)]
+    complete = sweep(trials, *where, watch_sweep(), threads=1)
     results = gather([*first, *trials], trials_folder)
     rates_chosen = {"learning_rate": {model.lower(): lr for model, lr in chosen.items()}}
     settings = {
@@ -98,17 +98,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_tables(out, results, this_command(), settings, notes, rates_chosen)
     drawn = draw(out, gather(trials, trials_folder), [Trial(s) for s in tuned], grid)
     show(f"written to {out}: results.csv, results.md, results.json, {', '.join(drawn)}")
+    if not complete:
+        show("not all trials are done; the same command continues")
 
 
-def around(start: Settings, grid: dict[str, Sequence[int]], seeds: Sequence[int]) -> list[Settings]:
-    """The settings with one parameter of the grid changed at a time, for every seed."""
+def around(start: Settings, grid: dict[str, Sequence[int]], seed: int) -> list[Settings]:
+    """The settings with this seed and one parameter of the grid changed at a time."""
     found = {}
     for name, values in grid.items():
         for value in values:
             changed = {"nhid": value, "emsize": value} if name == "nhid" else {name: value}
-            for seed in seeds:
-                settings = dataclasses.replace(start, seed=seed, **changed)
-                found[Trial(settings).name] = settings
+            settings = dataclasses.replace(start, seed=seed, **changed)
+            found[Trial(settings).name] = settings
     return list(found.values())
 
 

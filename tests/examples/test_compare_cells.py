@@ -6,6 +6,7 @@ import csv
 import json
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -61,6 +62,26 @@ def test_a_second_start_trains_nothing(out: Path, capsys: pytest.CaptureFixture[
     assert "starts" not in capsys.readouterr().out
 
 
+def test_what_is_done_is_written_when_it_is_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    program = runpy.run_path(str(PROGRAM))
+    sweep = program["sweep"]
+
+    def stopped_after_three(trials: Sequence[Any], *where: Any, **options: Any) -> bool:
+        done = sweep(trials[:3], *where, **options)
+        return bool(done and len(trials) <= 3)
+
+    program["main"].__globals__["sweep"] = stopped_after_three
+    program["main"](("--out", str(tmp_path), "--quick", "--epochs", "1", "--cells", "GRU"))
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert result["numbers"]["learning_rate"].keys() == {"gru"}
+    assert sum(c["test_ppl"]["n"] for n, c in result["numbers"].items() if "test_ppl" in c) == 4
+    assert (tmp_path / "parameters.svg").exists()
+    assert "the same command continues" in capsys.readouterr().out
+
+
 def test_a_missing_matplotlib_is_said_before_any_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +93,7 @@ def test_a_missing_matplotlib_is_said_before_any_training(
 
 def test_the_grid_is_around_the_defaults() -> None:
     program: dict[str, Any] = runpy.run_path(str(PROGRAM))
-    settings = program["around"](program["Settings"](), program["GRID"], program["SEEDS"])
-    assert len(settings) == 7 * 3
+    settings = program["around"](program["Settings"](), program["GRID"], 1112)
+    assert len(settings) == 7
+    assert all(s.seed == 1112 for s in settings)
     assert all(s.emsize == s.nhid for s in settings)
