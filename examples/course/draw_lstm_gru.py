@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiment import read, save
 
@@ -22,28 +22,41 @@ from lm.drawing import STYLES, new_figure, plain_numbers, style
 MODELS = ("LSTM", "GRU")
 NAMES = {"nhid": "units", "nlayers": "layers", "bptt": "steps"}
 
-# For each variant, for each cell, the runs: dicts with test_ppl, seconds_per_epoch and epochs.
-Runs = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+
+class Measured(NamedTuple):
+    """What was measured of one cell with one setting, a value for each seed."""
+
+    test_ppl: list[float]
+    curves: list[list[float]]  # validation perplexity after each epoch
+    seconds: list[float]  # per epoch
+
+
+Runs = Mapping[str, Mapping[str, Measured]]  # by the label of the setting, then by cell
 
 
 def small_runs() -> Runs:
-    """The runs on the short text, by the label of their variant."""
+    """The runs on the short text."""
     numbers = read("lstm-gru")["numbers"]
     base, runs = numbers["LSTM"]["default"]["settings"], {}
     for name, variant in numbers["GRU"].items():
         label = label_of(base, variant["settings"])
         if name.startswith("same"):
             label = f"GRU with {variant['settings']['nhid']} units"
-        runs[label] = {
-            model: list(numbers[model][name]["seeds"].values())
-            for model in MODELS
-            if name in numbers[model]
-        }
+        runs[label] = {m: _small(numbers[m][name]) for m in MODELS if name in numbers[m]}
     return runs
 
 
+def _small(variant: Mapping[str, Any]) -> Measured:
+    runs = variant["seeds"].values()
+    curves = [[epoch["valid_ppl"] for epoch in run["epochs"]] for run in runs]
+    return Measured([r["test_ppl"] for r in runs], curves, [r["seconds_per_epoch"] for r in runs])
+
+
 def grid_runs(folder: Path) -> Runs:
-    """The runs of examples/compare_cells.py; UserError if they are not there."""
+    """The runs of examples/compare_cells.py; UserError if they are not there.
+
+    They may come from several machines, so the times are those that model_time.py has measured.
+    """
     try:
         result = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         trials = [
@@ -52,18 +65,29 @@ def grid_runs(folder: Path) -> Runs:
     except OSError as error:
         raise UserError(f"can't read {error.filename}: {error.strerror}") from None
     base, rates = result["settings"], result["numbers"]["learning_rate"]
-    runs: dict[str, dict[str, list[Any]]] = {}
+    times = read("model-time")["numbers"]
+    runs: dict[str, dict[str, Measured]] = {}
     for trial in trials:
         settings, numbers = trial["settings"], trial["numbers"]
         model = settings["model"]
         if model not in MODELS or settings["lr"] != rates[model.lower()]:
             continue  # of the search for a learning rate
         if numbers["status"] == "done":
-            seconds = [e["cpu_seconds"] for e in numbers["epochs"]]
-            run = {**numbers, "seconds_per_epoch": sum(seconds) / len(seconds)}
-            variant = runs.setdefault(label_of(base, settings), {})
-            variant.setdefault(model, []).append(run)
+            name = name_of(base, settings)
+            if name not in times:
+                raise UserError(f"model_time.py does not measure {name}, so it can't be drawn")
+            seconds = [turn[model] for turn in times[name]["seeds"].values()]
+            cells = runs.setdefault(label_of(base, settings), {})
+            found = cells.setdefault(model, Measured([], [], seconds))
+            found.test_ppl.append(numbers["test_ppl"])
+            found.curves.append([epoch["valid_ppl"] for epoch in numbers["epochs"]])
     return runs
+
+
+def name_of(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The name that `lstm_gru.variants` gives to these settings."""
+    changed = [f"{n}-{settings[n]}" for n in NAMES if settings[n] != base[n]]
+    return changed[0] if changed else "default"
 
 
 def label_of(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -80,11 +104,11 @@ def default_label(base: Mapping[str, Any]) -> str:
 def by_variant(runs: Runs) -> Any:
     """A row for each variant: the test perplexity of each seed, and the time of an epoch."""
     figure, axes = new_figure(2, 1, (4.8, 1.5 + 0.5 * len(runs) + 0.5), share=True)
-    measures = ("test_ppl", "test perplexity"), ("seconds_per_epoch", "CPU seconds per epoch")
+    measures = ("test_ppl", "test perplexity"), ("seconds", "CPU seconds per epoch")
     for axis, (key, label) in zip(axes[:, 0], measures, strict=True):
         for row, cells in enumerate(runs.values()):
             for i, model in enumerate(MODELS):
-                values = [run[key] for run in cells.get(model, ())]
+                values = getattr(cells[model], key) if model in cells else []
                 colour, marker = STYLES[i]
                 height = [row + 0.32 * (i - 0.5)] * len(values)
                 axis.scatter(values, height, color=colour, marker=marker, s=26, alpha=0.75, lw=0,
@@ -102,14 +126,15 @@ def by_epoch(runs: Runs) -> Any:
     figure, axes = new_figure(2, 1, (4.6, 5.6))
     default = next(iter(runs.values()))
     for i, model in enumerate(MODELS):
+        if model not in default:
+            continue
         colour, marker = STYLES[i]
-        for n, run in enumerate(default[model]):
-            losses = [e["valid_ppl"] for e in run["epochs"]]
-            times = list(accumulate(e["cpu_seconds"] for e in run["epochs"]))
+        seconds = statistics.mean(default[model].seconds)
+        for n, losses in enumerate(default[model].curves):
+            epochs = range(1, len(losses) + 1)
             look = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1, "alpha": 0.8}
-            label = model if n == 0 else None
-            axes[0, 0].plot(range(1, len(losses) + 1), losses, label=label, **look)
-            axes[1, 0].plot(times, losses, **look)
+            axes[0, 0].plot(epochs, losses, label=model if n == 0 else None, **look)
+            axes[1, 0].plot([seconds * epoch for epoch in epochs], losses, **look)
     for axis, label in zip(axes[:, 0], ("epoch", "CPU seconds of training"), strict=True):
         axis.set(xlabel=label, ylabel="validation perplexity", yscale="log")
         plain_numbers(axis)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
+import statistics
 from pathlib import Path
 from typing import Any
 
 import cell_time
 import draw_lstm_gru as drawing
 import lstm_gru as experiment
+import model_time
 import pytest
 from experiment import read
 from quick import quick_numbers
@@ -101,6 +104,33 @@ def test_what_the_chapter_says_of_time(numbers: dict[str, Any]) -> None:
     assert layers["400"]["ratio"]["mean"] < 0.9
 
 
+def test_what_the_chapter_says_of_the_time_of_the_whole_model() -> None:
+    times = read("model-time")["numbers"]
+    ratios = {name: found["ratio"] for name, found in times.items()}
+    assert all(ratio["min"] > 0.85 and ratio["max"] < 1 for ratio in ratios.values())
+    assert min(ratios, key=lambda name: ratios[name]["mean"]) == "nhid-400"
+    assert max(ratios, key=lambda name: ratios[name]["mean"]) == "nlayers-1"
+
+
+def test_the_whole_model_is_timed_at_the_settings_of_the_grid() -> None:
+    program = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "compare_cells.py"))
+    grid, base = program["GRID"], model_time.Settings()
+    assert grid == {
+        name: tuple(sorted({*values, getattr(base, name)}))
+        for name, values in model_time.GRID.items()
+    }
+    assert (
+        read("model-time")["numbers"].keys()
+        == dict(experiment.variants(base, model_time.GRID)).keys()
+    )
+
+
+def test_timing_the_whole_model_quickly(tmp_path: Path) -> None:
+    found = quick_numbers(model_time, tmp_path)["default"]
+    assert found["LSTM"]["min"] > 0 and found["GRU"]["min"] > 0
+    assert found["seeds"].keys() == {"1", "2", "3"}
+
+
 def test_timing_the_layers_quickly(tmp_path: Path) -> None:
     found = quick_numbers(cell_time, tmp_path)["64"]
     assert found["lstm_ms"]["min"] > 0 and found["gru_ms"]["min"] > 0
@@ -130,16 +160,30 @@ def test_the_grid_at_full_size_is_drawn_from_its_trials(
     result = {"settings": base, "numbers": {"learning_rate": rates}}
     (tmp_path / "results.json").write_text(json.dumps(result), encoding="utf-8")
     runs = drawing.grid_runs(tmp_path)
-    assert {label: {m: len(r) for m, r in cells.items()} for label, cells in runs.items()} == {
-        label: {"LSTM": 2, "GRU": 2}
-        for label in ("200 units, 2 layers, 35 steps", "400 units", "70 steps")
-    }
+    labels = {"200 units, 2 layers, 35 steps", "400 units", "70 steps"}
+    assert runs.keys() == labels
+    times = read("model-time")["numbers"]["nhid-400"]
+    for cells in runs.values():
+        for measured in cells.values():
+            assert sorted(measured.test_ppl) == [101.0, 102.0]
+            assert measured.curves == [[119.0, 118.0]] * 2
+    for model, measured in runs["400 units"].items():
+        assert statistics.mean(measured.seconds) == pytest.approx(times[model]["mean"])
     saved = {}
     monkeypatch.setattr(drawing, "save", lambda figure, name: saved.update({name: figure}))
     drawing.main(["--grid", str(tmp_path)])
     assert set(saved) == {"lstm-gru-ptb", "lstm-gru-ptb-epochs"}
     drawing.main([])
     assert set(saved) >= {"lstm-gru", "lstm-gru-epochs"}
+
+
+def test_a_grid_whose_times_were_not_measured(tmp_path: Path) -> None:
+    write_trial(tmp_path, 1, model="GRU", nhid=12, nlayers=2, bptt=35, lr=10.0)
+    base = {"nhid": 6, "nlayers": 2, "bptt": 35}
+    result = {"settings": base, "numbers": {"learning_rate": {"gru": 10.0}}}
+    (tmp_path / "results.json").write_text(json.dumps(result), encoding="utf-8")
+    with pytest.raises(UserError, match="does not measure nhid-12"):
+        drawing.main(["--grid", str(tmp_path)])
 
 
 def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
