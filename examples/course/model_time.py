@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from experiment import options, summaries, write
-from lstm_gru import MODELS, variants
+from lstm_gru import MODELS, QUICK, variants
 
 import minigrad as mg
 from lm.console import run_command, show
@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
     started, turns = time.perf_counter(), 2 if args.quick else 12
     mg.keep_freed_memory()  # as in training
-    base, numbers = Settings(), dict[str, Any]()
-    for name, settings in variants(base, {} if args.quick else GRID):
+    base, grid = (Settings(**QUICK), {}) if args.quick else (Settings(), GRID)
+    numbers: dict[str, Any] = {}
+    for name, settings in variants(base, grid):
         runs = [compare(settings, seed, turns) for seed in SEEDS]
         found = summaries(runs)
         numbers[name] = {**found, "seeds": dict(zip(map(str, SEEDS), runs, strict=True))}

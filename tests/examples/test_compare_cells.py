@@ -69,15 +69,15 @@ def test_what_is_done_is_written_when_it_is_stopped(
     program = runpy.run_path(str(PROGRAM))
     sweep = program["sweep"]
 
-    def stopped_after_three(trials: Sequence[Any], *where: Any, **options: Any) -> bool:
-        done = sweep(trials[:3], *where, **options)
-        return bool(done and len(trials) <= 3)
+    def stopped_after_two(trials: Sequence[Any], *where: Any, **options: Any) -> bool:
+        done = sweep(trials[:2], *where, **options)
+        return bool(done and len(trials) <= 2)
 
-    program["main"].__globals__["sweep"] = stopped_after_three
+    program["main"].__globals__["sweep"] = stopped_after_two
     program["main"](("--out", str(tmp_path), "--quick", "--epochs", "1", "--cells", "GRU"))
     result = json.loads((tmp_path / "results.json").read_text())
     assert result["numbers"]["learning_rate"].keys() == {"gru"}
-    assert sum(c["test_ppl"]["n"] for n, c in result["numbers"].items() if "test_ppl" in c) == 4
+    assert sum(c["test_ppl"]["n"] for n, c in result["numbers"].items() if "test_ppl" in c) == 3
     assert (tmp_path / "parameters.svg").exists()
     assert "the same command continues" in capsys.readouterr().out
 
