@@ -3,7 +3,8 @@
     python benchmarks/torch_ptb.py --out docs/results/ptb-torch.json
 
 The LSTM, untied and tied, with default options. The file is written again after every run; started
-again, the program goes on with the runs that are not in it.
+again, the program goes on with the runs that are not in it. Several can run at once, with different
+`--seeds`.
 """
 
 from __future__ import annotations
@@ -33,23 +34,28 @@ def main() -> None:
         raise UserError("the text is missing; examples/train_ptb.py downloads it, or name --data")
     torch.set_num_threads(args.threads)
     settings = {"epochs": args.epochs, "threads": args.threads, "torch": torch.__version__}
-    before = earlier(args.out, settings)
-    runs, spent = before["numbers"]["runs"], before["seconds"]
     for seed in args.seeds:
         for model, tied in MODELS.items():
             name = f"{model} {seed}"
-            if name in runs:
+            if name in earlier(args.out, settings)["numbers"]["runs"]:
                 continue
             show(f"torch | {name}")
             started = time.perf_counter()
             parts = list(torch_main.train(files, "LSTM", tied, args.epochs, seed))
-            spent += time.perf_counter() - started
-            runs[name] = {"model": model, "seed": seed, **parts[0], **parts[-1],
-                          "valid_ppl": [part["valid_ppl"] for part in parts[1:-1]],
-                          "epoch_seconds": [part["seconds"] for part in parts[1:-1]]}  # fmt: skip
-            seeds = sorted({run["seed"] for run in runs.values()})
-            numbers = {**{m: summary_of(runs, m) for m in MODELS}, "runs": runs}
-            write_result(args.out, this_command(), settings, seeds, spent, numbers)
+            run = {"model": model, "seed": seed, **parts[0], **parts[-1],
+                   "valid_ppl": [part["valid_ppl"] for part in parts[1:-1]],
+                   "epoch_seconds": [part["seconds"] for part in parts[1:-1]]}  # fmt: skip
+            write(args.out, settings, {name: run}, time.perf_counter() - started)
+    write(args.out, settings, {}, 0.0)
+
+
+def write(path: Path, settings: Mapping[str, Any], new: Mapping[str, Any], seconds: float) -> None:
+    """Add runs to those in the file, to which another process may have added others meanwhile."""
+    before = earlier(path, settings)
+    runs = {**before["numbers"]["runs"], **new}
+    seeds = sorted({run["seed"] for run in runs.values()})
+    numbers = {**{m: summary_of(runs, m) for m in MODELS}, "runs": runs}
+    write_result(path, this_command(), settings, seeds, before["seconds"] + seconds, numbers)
 
 
 def earlier(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
