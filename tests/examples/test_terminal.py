@@ -66,8 +66,7 @@ LOGIN = """if True:
     import fcntl, os, signal, sys, termios
     nohup, *command = sys.argv[1:]
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    if int(nohup):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if int(nohup) else signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *command])
 """
 
