@@ -65,7 +65,8 @@ def grid_runs(folder: Path) -> Runs:
     except OSError as error:
         raise UserError(f"can't read {error.filename}: {error.strerror}") from None
     base, rates = result["settings"], result["numbers"]["learning_rate"]
-    times = read("model-time")["numbers"]
+    timed = read("model-time")
+    same_base = all(base[n] == timed["settings"][n] for n in NAMES)
     runs: dict[str, dict[str, Measured]] = {}
     for trial in trials:
         settings, numbers = trial["settings"], trial["numbers"]
@@ -74,9 +75,10 @@ def grid_runs(folder: Path) -> Runs:
             continue  # of the search for a learning rate
         if numbers["status"] == "done":
             name = name_of(base, settings)
-            if name not in times:
-                raise UserError(f"model_time.py does not measure {name}, so it can't be drawn")
-            seconds = [turn[model] for turn in times[name]["seeds"].values()]
+            if not same_base or name not in timed["numbers"]:
+                default = default_label(timed["settings"])
+                raise UserError(f"model_time.py does not measure {name}; its default is {default}")
+            seconds = [turn[model] for turn in timed["numbers"][name]["seeds"].values()]
             cells = runs.setdefault(label_of(base, settings), {})
             found = cells.setdefault(model, Measured([], [], seconds))
             found.test_ppl.append(numbers["test_ppl"])

@@ -112,6 +112,14 @@ def test_what_the_chapter_says_of_the_time_of_the_whole_model() -> None:
     assert max(ratios, key=lambda name: ratios[name]["mean"]) == "nlayers-1"
 
 
+def test_what_the_chapter_says_of_both_cells_at_full_size() -> None:
+    path = Path(__file__).parents[2] / "docs" / "results" / "ptb" / "results.json"
+    numbers = json.loads(path.read_text(encoding="utf-8"))["numbers"]
+    lstm, gru = (numbers[name]["test_ppl"] for name in ("lstm", "gru"))
+    assert lstm["n"] == gru["n"] == 3
+    assert gru["mean"] - lstm["mean"] > 5 * max(lstm["spread"], gru["spread"])
+
+
 def test_the_whole_model_is_timed_at_the_settings_of_the_grid() -> None:
     program = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "compare_cells.py"))
     grid, base = program["GRID"], model_time.Settings()
@@ -183,6 +191,15 @@ def test_a_grid_whose_times_were_not_measured(tmp_path: Path) -> None:
     result = {"settings": base, "numbers": {"learning_rate": {"gru": 10.0}}}
     (tmp_path / "results.json").write_text(json.dumps(result), encoding="utf-8")
     with pytest.raises(UserError, match="does not measure nhid-12"):
+        drawing.main(["--grid", str(tmp_path)])
+
+
+def test_a_grid_around_another_default(tmp_path: Path) -> None:
+    base = {"nhid": 12, "nlayers": 1, "bptt": 10}
+    write_trial(tmp_path, 1, model="GRU", lr=10.0, **base)
+    result = {"settings": base, "numbers": {"learning_rate": {"gru": 10.0}}}
+    (tmp_path / "results.json").write_text(json.dumps(result), encoding="utf-8")
+    with pytest.raises(UserError, match="its default is 200 units, 2 layers, 35 steps"):
         drawing.main(["--grid", str(tmp_path)])
 
 
