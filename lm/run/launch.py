@@ -22,7 +22,7 @@ from ..results import cores
 from ..signals import handle_signals
 
 LAUNCHED = "LM_LAUNCHED"  # set for ranks that were started by `launch`
-PATIENCE = 5.0  # seconds for the ranks to end by themselves at a second Ctrl-C
+PATIENCE = 5.0  # seconds for the ranks to end by themselves at a second Ctrl-C, or a timeout
 
 # MPICH's mpiexec writes a banner about a failure to standard output.
 BANNER = re.compile(
@@ -77,7 +77,8 @@ class Launch:
         self.latest, self.timeout = latest, timeout
         self.errors: list[str] = []  # lines of ours that begin with "error: "
         self.others: list[str] = []  # of the launcher, and tracebacks
-        self.timed_out = self.closed = False
+        self.timed_out = 0.0  # when a rank gave up waiting for another
+        self.closed = False
         self.killed_by: int | None = None  # the number of a signal
         self._asked = 0.0  # when the ranks were asked to stop
         self._interrupted = False  # by a second Ctrl-C
@@ -102,7 +103,9 @@ class Launch:
             time.sleep(0.05)
             if self.closed:
                 self._ask()
-            if self._interrupted:
+            # Sometimes mpiexec does not notice that one rank has ended and waits for a frozen one.
+            waits = self.timed_out and time.monotonic() - self.timed_out > PATIENCE
+            if self._interrupted or waits:
                 self._end_at_once()
         for reader in readers:
             reader.join(PATIENCE)
@@ -134,7 +137,8 @@ class Launch:
             self.others.append(line)
 
     def _look_for_cause(self, line: str) -> None:
-        self.timed_out = self.timed_out or line.startswith("Timeout (")
+        if line.startswith("Timeout (") and not self.timed_out:
+            self.timed_out = time.monotonic()
         if found := KILLED.search(line):
             self.killed_by = int(found[1] or found[2])
 

@@ -80,6 +80,37 @@ def test_a_frozen_rank_ends_the_run_after_the_timeout(
     assert_intact(tmp_path, epoch=1)
 
 
+LINGERS = """if True:
+    import os, signal, sys, time
+    from mpi4py import MPI
+    rank = MPI.COMM_WORLD.rank
+    with open(f"{sys.argv[1]}/pid-{rank}", "w") as file:
+        file.write(str(os.getpid()))
+    MPI.COMM_WORLD.Barrier()
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    print("Timeout (0:00:05)!", file=sys.stderr, flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_an_mpiexec_that_waits_for_a_frozen_rank_is_ended(
+    mpi: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm.run.launch.PATIENCE", 1.0)
+    monkeypatch.setattr("lm.run.launch.handle_signals", lambda how: {})
+    command = [str(MPIEXEC), "-n", "2", PYTHON, "-c", LINGERS, str(tmp_path)]
+    launch = Launch(command, environment(), tmp_path / "none", 5.0)
+    with pytest.raises(UserError, match="5 seconds: a rank is frozen; nothing was saved"):
+        launch.run()
+    ranks = [Path("/proc", file.read_text()) for file in tmp_path.glob("pid-*")]
+    assert len(ranks) == 2
+    end = time.monotonic() + 30
+    while any(rank.exists() for rank in ranks):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
