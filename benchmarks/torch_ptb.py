@@ -9,7 +9,6 @@ again, the program goes on with the runs that are not in it. Several can run at 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from lm.arguments import Parser, at_least_one, whole
 from lm.console import UserError, need, run_command, show
 from lm.datasets import corpus_files
-from lm.results import this_command, write_result
+from lm.results import read_result, this_command, write_result
 from lm.sweep.table import summary
 
 MODELS = {"lstm": False, "lstm-tied": True}  # and whether they are tied
@@ -62,7 +61,7 @@ def earlier(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The result of an earlier start, or an empty one. UserError if its settings differ."""
     if not path.exists():
         return {"numbers": {"runs": {}}, "seconds": 0.0}
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    result = read_result(path)
     if result.get("settings") != settings:
         raise UserError(f"{path} has other settings than {settings}; name another file with --out")
     return result

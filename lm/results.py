@@ -56,8 +56,15 @@ def write_result(
 
 
 def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write_result` has written."""
-    result: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    """What `write_result` has written; UserError if the file is missing or something else."""
+    try:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
+    except ValueError:
+        result = None
+    if not isinstance(result, dict) or "numbers" not in result:
+        raise UserError(f"{path} is not a result of an experiment; name another file")
     return result
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from lm.results import write_result
+from lm.console import UserError
+from lm.results import read_result, write_result
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "docs" / "results").rglob("*.json"))
@@ -163,3 +164,12 @@ def test_a_result_that_is_written_can_be_read(tmp_path: Path) -> None:
     assert result["seconds"] == 12.3 and result["seeds"] == [1, 2]
     assert update["look_up"](tmp_path, "x", "loss.test") == 4.75
     assert result["machine"]["cores"] >= 1 and result["versions"]["numpy"]
+
+
+@pytest.mark.parametrize("content", [None, "not JSON", "[1]", '{"settings": {}}'])
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "result.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="can't read" if content is None else "not a result"):
+        read_result(path)

@@ -7,7 +7,6 @@ python examples/course/draw_lstm_gru.py --grid docs/results/cells    # of exampl
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from experiment import read, save
 from lm.arguments import Parser
 from lm.console import UserError, run_command
 from lm.drawing import STYLES, new_figure, plain_numbers, style
+from lm.results import read_result
 
 MODELS = ("LSTM", "GRU")
 NAMES = {"nhid": "units", "nlayers": "layers", "bptt": "steps"}
@@ -57,13 +57,8 @@ def grid_runs(folder: Path) -> Runs:
 
     They may come from several machines, so the times are those that model_time.py has measured.
     """
-    try:
-        result = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        trials = [
-            json.loads(p.read_text("utf-8")) for p in sorted(folder.glob("trials/*/result.json"))
-        ]
-    except OSError as error:
-        raise UserError(f"can't read {error.filename}: {error.strerror}") from None
+    result = read_result(folder / "results.json")
+    trials = [read_result(path) for path in sorted(folder.glob("trials/*/result.json"))]
     base, rates = result["settings"], result["numbers"]["learning_rate"]
     timed = read("model-time")
     same_base = all(base[n] == timed["settings"][n] for n in NAMES)

@@ -15,7 +15,6 @@ the arithmetic that each part does.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from lm.batches import batchify, count_batches, get_batch
 from lm.console import run_command, show
 from lm.corpus import EOS, Corpus
 from lm.model import as_tuple
+from lm.results import read_result
 from lm.settings import EVAL_BATCH_SIZE
 from lm.steps import perplexity
 
@@ -220,7 +220,7 @@ def line_tables(text: str) -> dict[str, dict[str, dict[str, Any]]]:
 
 def profile(folder: Path = PROFILE) -> dict[str, Any]:
     """What the committed profile says, in the groups of the chapter."""
-    result = json.loads((folder / "profile.json").read_text(encoding="utf-8"))
+    result = read_result(folder / "profile.json")
     numbers, arithmetic = result["numbers"], multiplications(result["settings"])
     batches = numbers["batches"]["train"]
     found = {}

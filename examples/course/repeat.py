@@ -9,7 +9,6 @@ Each result in docs/results/course contains the command that measured it, and th
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from experiment import RESULTS, ROOT
 
 from lm.arguments import Parser
 from lm.console import UserError, run_command, show
+from lm.results import read_result
 
 TAPE = ROOT / "docs" / "figures" / "lstm-tape.svg"
 
@@ -42,7 +42,7 @@ def figures() -> None:
 
 def experiments() -> None:
     """Repeat the command of each result, the fastest first."""
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in RESULTS.glob("*.json")]
+    results = [read_result(file) for file in RESULTS.glob("*.json")]
     results.sort(key=lambda result: result["seconds"])
     total = sum(result["seconds"] for result in results)
     show(f"{len(results)} experiments took {minutes(total)} when they were last measured.")

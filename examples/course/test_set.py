@@ -12,7 +12,6 @@ docs/results, on the whole of Penn Treebank, are compared too.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from experiment import ROOT, options, read, summary, write
 
 from lm.console import run_command, show
+from lm.results import read_result
 
 SEEDS = (1, 2, 3)
 SIZES = (5, 20, 100)  # blocks of validation text
@@ -123,7 +123,7 @@ def own_trials(folders: Sequence[Path]) -> dict[str, Any]:
     groups: dict[str, list[tuple[float, float]]] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/result.json")):
-            found = json.loads(path.read_text(encoding="utf-8"))["numbers"]
+            found = read_result(path)["numbers"]
             if found["status"] == "done":
                 group = path.parent.name.rpartition("_seed-")[0]
                 pair = (found["best_valid_ppl"], found["test_ppl"])

@@ -11,6 +11,7 @@ import pytest
 import repeat
 
 from lm.console import UserError
+from lm.results import write_result
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,8 +37,8 @@ def test_experiments_says_how_long_and_begins_with_the_fastest(
 ) -> None:
     monkeypatch.setattr(repeat, "RESULTS", tmp_path)
     for name, seconds in (("slow", 200), ("fast", 40)):
-        result = {"command": f"python {name}.py --out {name}.json", "seconds": seconds}
-        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+        words = ["python", f"{name}.py", "--out", f"{name}.json"]
+        write_result(tmp_path / f"{name}.json", words, {}, [], seconds, {})
     repeat.main(["experiments"])
     assert ran == [["fast.py", "--out", "fast.json"], ["slow.py", "--out", "slow.json"]]
     assert "2 experiments took 4 minutes" in capsys.readouterr().out
