@@ -120,14 +120,14 @@ def look(labels: int, looks: int, rng: np.random.Generator) -> dict[str, float]:
 
 def own_trials(folders: Sequence[Path]) -> dict[str, Any]:
     """Validation and test perplexity of the finished trials, and of the best seed of each group."""
+    # A trial that two experiments share, and so is in two folders, counts once.
+    trials = {path.parent.name: path for f in folders for path in sorted(f.glob("*/result.json"))}
     groups: dict[str, list[tuple[float, float]]] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*/result.json")):
-            found = read_result(path)["numbers"]
-            if found["status"] == "done":
-                group = path.parent.name.rpartition("_seed-")[0]
-                pair = (found["best_valid_ppl"], found["test_ppl"])
-                groups.setdefault(group, []).append(pair)
+    for trial, path in trials.items():
+        found = read_result(path)["numbers"]
+        if found["status"] == "done":
+            pair = (found["best_valid_ppl"], found["test_ppl"])
+            groups.setdefault(trial.rpartition("_seed-")[0], []).append(pair)
     pairs = [pair for group in groups.values() for pair in group]
     if not pairs:
         return {"trials": 0}

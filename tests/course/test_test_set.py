@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +155,17 @@ def test_a_thousand_looks_find_what_is_not_there(numbers: dict[str, Any]) -> Non
 
 
 def test_our_own_trials_are_read(tmp_path: Path) -> None:
+    trials, shared = tmp_path / "ptb", tmp_path / "cells"
     for name, valid, test in (("a_seed-1", 100, 98), ("a_seed-2", 110, 105), ("b_seed-1", 90, 88)):
-        folder = tmp_path / name
-        folder.mkdir()
+        folder = trials / name
+        folder.mkdir(parents=True)
         found = {"status": "done", "best_valid_ppl": valid, "test_ppl": test}
         (folder / "result.json").write_text(json.dumps({"numbers": found}), encoding="utf-8")
-    (tmp_path / "c_seed-1").mkdir()
+    (trials / "c_seed-1").mkdir()
     failed = {"numbers": {"status": "diverged", "best_valid_ppl": None, "test_ppl": None}}
-    (tmp_path / "c_seed-1" / "result.json").write_text(json.dumps(failed), encoding="utf-8")
-    own = experiment.own_trials([tmp_path, tmp_path / "none"])
+    (trials / "c_seed-1" / "result.json").write_text(json.dumps(failed), encoding="utf-8")
+    shutil.copytree(trials / "a_seed-1", shared / "a_seed-1")
+    own = experiment.own_trials([trials, shared, tmp_path / "none"])
     assert own["trials"] == 3 and own["groups_with_seeds"] == 1
     assert own["promised"]["mean"] == pytest.approx(100 * (math.sqrt(110 / 100) - 1))
     assert own["kept"]["mean"] == pytest.approx(100 * (math.sqrt(105 / 98) - 1))
