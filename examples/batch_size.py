@@ -33,7 +33,7 @@ from lm.settings import Settings
 from lm.sweep.progress import watch_sweep
 from lm.sweep.rates import choose_rate, learning_rates
 from lm.sweep.run import sweep
-from lm.sweep.table import Done, gather, summaries, write_tables
+from lm.sweep.table import Done, gather, mean_text, summaries, write_tables
 from lm.sweep.trial import Trial
 
 COLUMNS = (40, 80, 160)
@@ -114,9 +114,8 @@ def write(
     settings = {"columns": list(COLUMNS), "factors": list(FACTORS), "threads": 1}
     notes = [f"The runs with {base.batch_size} columns are those of reproduce_ptb.py ({few})."]
     command = [word for word in this_command() if word != "--tables"]
-    write_tables(out, done, command, settings, notes, {"columns": numbers})
-    for name, lines in {"rates.md": rates, "best.md": table}.items():
-        (out / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tables = {"rates.md": rates, "best.md": table}
+    write_tables(out, done, command, settings, notes, {"columns": numbers}, tables)
     show(f"written to {out}: results.csv, results.md, results.json, rates.md, best.md")
 
 
@@ -133,11 +132,8 @@ def best_cells(numbers: Mapping[str, Any] | None, seeds: int) -> list[str]:
     """Learning rate, seeds, and perplexities with their standard deviation over the seeds."""
     if numbers is None:
         return ["not yet", f"0 of {seeds}", "", ""]
-    cells = [f"{numbers['lr']:.1f}", f"{numbers['valid_ppl']['n']} of {seeds}"]
-    for name in ("valid_ppl", "test_ppl"):
-        mean, spread = numbers[name]["mean"], numbers[name]["spread"]
-        cells.append(f"{mean:.1f}" + ("" if spread is None else f" ± {spread:.1f}"))
-    return cells
+    means = [mean_text(numbers[name], 1) for name in ("valid_ppl", "test_ppl")]
+    return [f"{numbers['lr']:.1f}", f"{numbers['valid_ppl']['n']} of {seeds}", *means]
 
 
 # -------------------------------------------------------------------- the command

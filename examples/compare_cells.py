@@ -13,6 +13,7 @@ favour a cell. It writes into the folder --out:
     results.csv     a row per trial and epoch
     results.md      means and spread over the seeds
     results.json    the same numbers for the pages
+    compared.md     test perplexity, a column per cell
     epochs.svg      validation perplexity against epochs and against training time
     parameters.svg  perplexity and seconds per epoch against each parameter
 
@@ -43,10 +44,11 @@ from lm.files import make_folder
 from lm.results import cores, this_command
 from lm.settings import Settings
 from lm.sweep.figures import draw
+from lm.sweep.grid import variants
 from lm.sweep.progress import watch_sweep
 from lm.sweep.rates import choose_rate, learning_rates
 from lm.sweep.run import sweep
-from lm.sweep.table import gather, write_tables
+from lm.sweep.table import gather, side_by_side, write_tables
 from lm.sweep.trial import Trial
 from minigrad.cells import CELLS
 
@@ -86,7 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         notes.append(note)
         show(note)
     tuned = [dataclasses.replace(s, lr=chosen[s.model]) for s in cells]
-    trials = [Trial(s) for seed in seeds for start in tuned for s in around(start, grid, seed)]
+    around = [variants(settings, grid) for settings in tuned]
+    trials = [
+        Trial(dataclasses.replace(cell[name], seed=seed))
+        for seed in seeds
+        for name in around[0]
+        for cell in around
+    ]
     complete = sweep(trials, *where, watch_sweep(), threads=1)
     results = gather([*first, *trials], trials_folder)
     rates_chosen = {"learning_rate": {model.lower(): lr for model, lr in chosen.items()}}
@@ -95,22 +103,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         "threads": 1,
         "grid": {name: list(values) for name, values in grid.items()},
     }
-    write_tables(out, results, this_command(), settings, notes, rates_chosen)
-    drawn = draw(out, gather(trials, trials_folder), [Trial(s) for s in tuned], grid)
-    show(f"written to {out}: results.csv, results.md, results.json, {', '.join(drawn)}")
+    compared, bases = gather(trials, trials_folder), [Trial(s) for s in tuned]
+    tables = {"compared.md": side_by_side(compared, bases, grid)}
+    write_tables(out, results, this_command(), settings, notes, rates_chosen, tables)
+    drawn = draw(out, compared, bases, grid)
+    files = ["results.csv", "results.md", "results.json", *tables, *drawn]
+    show(f"written to {out}: {', '.join(files)}")
     if not complete:
         show("not all trials are done; the same command continues")
-
-
-def around(start: Settings, grid: dict[str, Sequence[int]], seed: int) -> list[Settings]:
-    """The settings with this seed and one parameter of the grid changed at a time."""
-    found = {}
-    for name, values in grid.items():
-        for value in values:
-            changed = {"nhid": value, "emsize": value} if name == "nhid" else {name: value}
-            settings = dataclasses.replace(start, seed=seed, **changed)
-            found[Trial(settings).name] = settings
-    return list(found.values())
 
 
 def quick_text(folder: Path) -> Path:

@@ -1,7 +1,9 @@
-"""Draw the comparison of LSTM and GRU, on the short text and, if it is there, on the whole one.
+"""Draw the comparison of LSTM and GRU, on the short text and on the whole one.
 
 python examples/course/draw_lstm_gru.py
-python examples/course/draw_lstm_gru.py --grid docs/results/cells    # of examples/compare_cells.py
+python examples/course/draw_lstm_gru.py --grid cells    # a grid of your own
+
+The grid on the whole text is what examples/compare_cells.py has written.
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiment import read, save
+from experiment import ROOT, read, save
 
 from lm.arguments import Parser
 from lm.console import UserError, run_command
 from lm.drawing import STYLES, new_figure, plain_numbers, style
 from lm.results import read_result
+from lm.sweep.grid import NOUNS, label
 
 MODELS = ("LSTM", "GRU")
-NAMES = {"nhid": "units", "nlayers": "layers", "bptt": "steps"}
+GRID = ROOT / "docs" / "results" / "cells"
 
 
 class Measured(NamedTuple):
@@ -31,7 +34,8 @@ class Measured(NamedTuple):
     seconds: list[float]  # per epoch
 
 
-Runs = Mapping[str, Mapping[str, Measured]]  # by the label of the setting, then by cell
+# By the label of the setting, the default first; then by cell.
+Runs = Mapping[str, Mapping[str, Measured]]
 
 
 def small_runs() -> Runs:
@@ -39,10 +43,10 @@ def small_runs() -> Runs:
     numbers = read("lstm-gru")["numbers"]
     base, runs = numbers["LSTM"]["default"]["settings"], {}
     for name, variant in numbers["GRU"].items():
-        label = label_of(base, variant["settings"])
+        row = label(base, variant["settings"])
         if name.startswith("same"):
-            label = f"GRU with {variant['settings']['nhid']} units"
-        runs[label] = {m: _small(numbers[m][name]) for m in MODELS if name in numbers[m]}
+            row = f"GRU with {variant['settings']['nhid']} units"
+        runs[row] = {m: _small(numbers[m][name]) for m in MODELS if name in numbers[m]}
     return runs
 
 
@@ -61,8 +65,9 @@ def grid_runs(folder: Path) -> Runs:
     trials = [read_result(path) for path in sorted(folder.glob("trials/*/result.json"))]
     base, rates = result["settings"], result["numbers"]["learning_rate"]
     timed = read("model-time")
-    same_base = all(base[n] == timed["settings"][n] for n in NAMES)
+    same_base = all(base[n] == timed["settings"][n] for n in NOUNS)
     runs: dict[str, dict[str, Measured]] = {}
+    labels = {}
     for trial in trials:
         settings, numbers = trial["settings"], trial["numbers"]
         model = settings["model"]
@@ -71,38 +76,27 @@ def grid_runs(folder: Path) -> Runs:
         if numbers["status"] == "done":
             name = name_of(base, settings)
             if not same_base or name not in timed["numbers"]:
-                default = default_label(timed["settings"])
+                default = label(timed["settings"], timed["settings"])
                 raise UserError(f"model_time.py does not measure {name}; its default is {default}")
             seconds = [turn[model] for turn in timed["numbers"][name]["seeds"].values()]
-            cells = runs.setdefault(label_of(base, settings), {})
-            found = cells.setdefault(model, Measured([], [], seconds))
+            labels[name] = label(base, settings)
+            found = runs.setdefault(name, {}).setdefault(model, Measured([], [], seconds))
             found.test_ppl.append(numbers["test_ppl"])
             found.curves.append([epoch["valid_ppl"] for epoch in numbers["epochs"]])
-    return runs
+    return {labels[name]: runs[name] for name in timed["numbers"] if name in runs}
 
 
 def name_of(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The name that `lstm_gru.variants` gives to these settings."""
-    changed = [f"{n}-{settings[n]}" for n in NAMES if settings[n] != base[n]]
+    changed = [f"{n}-{settings[n]}" for n in NOUNS if settings[n] != base[n]]
     return changed[0] if changed else "default"
-
-
-def label_of(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """How the settings differ from the base."""
-    changed = [n for n in NAMES if settings[n] != base[n]]
-    return ", ".join(f"{settings[n]} {NAMES[n]}" for n in changed) or default_label(base)
-
-
-def default_label(base: Mapping[str, Any]) -> str:
-    layers = "layer" if base["nlayers"] == 1 else "layers"
-    return f"{base['nhid']} units, {base['nlayers']} {layers}, {base['bptt']} steps"
 
 
 def by_variant(runs: Runs) -> Any:
     """A row for each variant: the test perplexity of each seed, and the time of an epoch."""
     figure, axes = new_figure(2, 1, (4.8, 1.5 + 0.5 * len(runs) + 0.5), share=True)
     measures = ("test_ppl", "test perplexity"), ("seconds", "CPU seconds per epoch")
-    for axis, (key, label) in zip(axes[:, 0], measures, strict=True):
+    for axis, (key, measure) in zip(axes[:, 0], measures, strict=True):
         for row, cells in enumerate(runs.values()):
             for i, model in enumerate(MODELS):
                 values = getattr(cells[model], key) if model in cells else []
@@ -110,7 +104,7 @@ def by_variant(runs: Runs) -> Any:
                 height = [row + 0.32 * (i - 0.5)] * len(values)
                 axis.scatter(values, height, color=colour, marker=marker, s=26, alpha=0.75, lw=0,
                              label=model if row == 0 else None)  # fmt: skip
-        axis.set_xlabel(label)
+        axis.set_xlabel(measure)
         axis.set_yticks(range(len(runs)), list(runs))
         axis.set_ylim(len(runs) - 0.4, -0.6)
     axes[1, 0].set_xlim(left=0)
@@ -132,8 +126,8 @@ def by_epoch(runs: Runs) -> Any:
             look = {"color": colour, "marker": marker, "ms": 4.5, "lw": 1, "alpha": 0.8}
             axes[0, 0].plot(epochs, losses, label=model if n == 0 else None, **look)
             axes[1, 0].plot([seconds * epoch for epoch in epochs], losses, **look)
-    for axis, label in zip(axes[:, 0], ("epoch", "CPU seconds of training"), strict=True):
-        axis.set(xlabel=label, ylabel="validation perplexity", yscale="log")
+    for axis, x in zip(axes[:, 0], ("epoch", "CPU seconds of training"), strict=True):
+        axis.set(xlabel=x, ylabel="validation perplexity", yscale="log")
         plain_numbers(axis)
     axes[0, 0].xaxis.get_major_locator().set_params(integer=True)
     axes[1, 0].set_xlim(left=0)
@@ -143,19 +137,17 @@ def by_epoch(runs: Runs) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse(argv)
-    name = "lstm-gru" if args.grid is None else "lstm-gru-ptb"
-    runs = small_runs() if args.grid is None else grid_runs(args.grid)
-    first = max(runs, key=lambda label: label.count(","))  # the default comes first
-    runs = {first: runs[first], **runs}
-    with style():
-        save(by_variant(runs), name)
-        save(by_epoch(runs), f"{name}-epochs")
+    for name, runs in (("lstm-gru", small_runs()), ("lstm-gru-ptb", grid_runs(args.grid))):
+        with style():
+            save(by_variant(runs), name)
+            save(by_epoch(runs), f"{name}-epochs")
 
 
 def parser() -> argparse.ArgumentParser:
     p = Parser(description="Draw the comparison of LSTM and GRU.")
-    p.add_argument("--grid", type=Path, metavar="DIR",
-                   help="draw what examples/compare_cells.py has written into DIR")  # fmt: skip
+    p.add_argument("--grid", type=Path, metavar="DIR", default=GRID,
+                   help="what examples/compare_cells.py has written (default "
+                   "docs/results/cells)")  # fmt: skip
     return p
 
 

@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiment import options, summary, write
@@ -25,6 +25,7 @@ from short_text import Text, Trained, count_parameters, perplexity_of, short_tex
 
 from lm.console import run_command, show
 from lm.settings import Settings, build_model
+from lm.sweep.grid import variants
 from minigrad.cells import CELLS
 
 SEEDS = (1, 2, 3)
@@ -34,15 +35,6 @@ BASE = Settings(emsize=64, nhid=64, nlayers=1, bptt=35, batch_size=10, epochs=6)
 GRID: dict[str, tuple[int, ...]] = {"nhid": (32, 128), "nlayers": (2,), "bptt": (10, 70)}
 QUICK = {"emsize": 8, "nhid": 8, "epochs": 2, "bptt": 10}
 QUICK_GRID: dict[str, tuple[int, ...]] = {"nhid": (12,)}
-
-
-def variants(base: Settings, grid: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, Settings]]:
-    """The settings with one parameter changed at a time, each with a name."""
-    yield "default", base
-    for name, values in grid.items():
-        for value in values:
-            changed = {"nhid": value, "emsize": value} if name == "nhid" else {name: value}
-            yield f"{name}-{value}", dataclasses.replace(base, **changed)
 
 
 def same_size(lstm: Settings, gru: Settings, text: Text, part: str) -> Settings:
@@ -115,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         numbers["learning_rate"][model] = tuned[model].first_lr
         show(f"{model}: learning rate {tuned[model].first_lr:g} of {numbers['rates'][model]}")
 
-    todo = {model: dict(variants(tuned[model], grid)) for model in MODELS}
+    todo = {model: variants(tuned[model], grid) for model in MODELS}
     lstm, gru = tuned["LSTM"], tuned["GRU"]
     todo["GRU"]["same-recurrent"] = same_size(lstm, gru, text, "rnn.")
     todo["GRU"]["same-total"] = same_size(lstm, gru, text, "")

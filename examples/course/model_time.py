@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 from experiment import options, summaries, write
-from lstm_gru import MODELS, QUICK, variants
+from lstm_gru import MODELS, QUICK
 
 import minigrad as mg
 from lm.console import run_command, show
 from lm.settings import Settings, build_model
 from lm.steps import train_step
+from lm.sweep.grid import variants
 
 SEEDS = (1, 2, 3)
 GRID: dict[str, tuple[int, ...]] = {"nhid": (100, 400), "nlayers": (1, 3), "bptt": (10, 70)}
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     mg.keep_freed_memory()  # as in training
     base, grid = (Settings(**QUICK), {}) if args.quick else (Settings(), GRID)
     numbers: dict[str, Any] = {}
-    for name, settings in variants(base, grid):
+    for name, settings in variants(base, grid).items():
         runs = [compare(settings, seed, turns) for seed in SEEDS]
         found = summaries(runs)
         numbers[name] = {**found, "seeds": dict(zip(map(str, SEEDS), runs, strict=True))}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..drawing import STYLES, new_figure, plain_numbers, save_figure, style
-from .table import Done
+from .grid import Grid, changed
+from .table import Done, configurations
 from .trial import Trial
 
 NAMES = {"nhid": "hidden units", "nlayers": "layers", "bptt": "steps per chunk (bptt)"}
@@ -20,32 +21,26 @@ def draw(
     folder: Path,
     results: Sequence[Done],
     bases: Sequence[Trial],
-    grid: Mapping[str, Sequence[int]],
+    grid: Grid,
 ) -> list[str]:
     """Draw the trials into `folder`; returns the names of the files.
 
     The trials have trained with one thread each. `bases` has a trial for each cell, around whose
     settings `grid` varies one at a time.
     """
-    well = [done for done in results if done.well]
+    found = configurations(results)
     with style():
-        figures = {"epochs.svg": _epochs(well, bases), "parameters.svg": _grid(well, bases, grid)}
+        figures = {"epochs.svg": _epochs(found, bases), "parameters.svg": _grid(found, bases, grid)}
         for name, figure in figures.items():
             save_figure(figure, folder / name)
     return list(figures)
 
 
-def _of(results: Sequence[Done], base: Trial, **changed: int) -> list[Done]:
-    """The trials with the settings of `base` but for these, with any seed."""
-    wanted = {**base.as_dict(), **changed, "seed": None}
-    return [d for d in results if {**d.trial.as_dict(), "seed": None} == wanted]
-
-
-def _epochs(results: Sequence[Done], bases: Sequence[Trial]) -> Any:
+def _epochs(found: Mapping[str, list[Done]], bases: Sequence[Trial]) -> Any:
     figure, axes = new_figure(1, 2, (9, 3.8), share=True)
     by_epoch, by_time = axes[0]
     for base, (colour, marker) in zip(bases, STYLES, strict=False):
-        for done in _of(results, base):
+        for done in found.get(base.config, []):
             epochs = done.numbers["epochs"]
             losses = [e["valid_ppl"] for e in epochs]
             times = list(accumulate(e["cpu_seconds"] for e in epochs))
@@ -69,9 +64,7 @@ ROWS: tuple[tuple[str, Callable[[Done], float]], ...] = (
 )
 
 
-def _grid(
-    results: Sequence[Done], bases: Sequence[Trial], grid: Mapping[str, Sequence[int]]
-) -> Any:
+def _grid(found: Mapping[str, list[Done]], bases: Sequence[Trial], grid: Grid) -> Any:
     figure, axes = new_figure(len(ROWS), len(grid), (3.1 * len(grid), 7.6), share="row")
     for column, (parameter, values) in enumerate(grid.items()):
         for row, (label, measure) in enumerate(ROWS):
@@ -82,12 +75,11 @@ def _grid(
                 shift = 0.12 * (i - (len(bases) - 1) / 2)
                 means = []
                 for place, value in enumerate(values):
-                    both = {"emsize": value} if parameter == "nhid" else {}
-                    found = [measure(d) for d in _of(results, base, **{parameter: value}, **both)]
-                    if found:
-                        means.append((place + shift, statistics.mean(found)))
-                    x = [place + shift] * len(found)
-                    axis.scatter(x, found, s=22, color=colour, marker=marker, alpha=0.65, lw=0)
+                    trials = found.get(Trial(changed(base.settings, parameter, value)).config, [])
+                    if measured := [measure(done) for done in trials]:
+                        means.append((place + shift, statistics.mean(measured)))
+                    x = [place + shift] * len(measured)
+                    axis.scatter(x, measured, s=22, color=colour, marker=marker, alpha=0.65, lw=0)
                 if means:
                     axis.plot(*zip(*means, strict=True), color=colour, lw=1.2, marker="_")
             axis.set_xticks(range(len(values)), [str(v) for v in values])

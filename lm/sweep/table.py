@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..console import UserError
 from ..results import write_result
+from .grid import Grid, label, variants
 from .trial import Trial, result_of
 
 PER_EPOCH = ("epoch", "valid_loss", "valid_ppl", "train_seconds", "cpu_seconds", "total_seconds",
@@ -76,8 +77,12 @@ def write_tables(
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Write results.csv, results.md and results.json; `extra` are further numbers for the last."""
+    """Write results.csv, results.md and results.json; UserError if that is not possible.
+
+    `extra` are further numbers for results.json, `tables` further files with their lines.
+    """
     # A name in a page's comment uses the point to go into a dict.
     numbers = {n.replace(".", ","): s for n, s in summaries(results).items()} | dict(extra or {})
     seeds = sorted({d.trial.settings.seed for d in results})
@@ -86,6 +91,8 @@ def write_tables(
         with open(folder / "results.csv", "w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(_rows(results))
         (folder / "results.md").write_text(_markdown(results, notes), encoding="utf-8")
+        for name, lines in (tables or {}).items():
+            (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
         write_result(folder / "results.json", command, settings, seeds, seconds, numbers)
     except OSError as error:
         raise UserError(f"can't write to {error.filename}: {error.strerror}") from None
@@ -119,7 +126,7 @@ def _markdown(results: Sequence[Done], notes: Sequence[str]) -> str:
     ]
     for name, s in summaries(results).items():
         peak = "" if s["peak_memory"] is None else f"{s['peak_memory'] / 1e6:,.0f}"
-        means = [_mean(s[n]) for n in ("valid_ppl", "test_ppl", "seconds_per_epoch")]
+        means = [mean_text(s[n]) for n in ("valid_ppl", "test_ppl", "seconds_per_epoch")]
         cells = [name, str(s["valid_ppl"]["n"]), *means, f"{s['parameters']:,}", peak]
         lines.append(f"| {' | '.join(cells)} |")
     for done in results:
@@ -130,7 +137,28 @@ def _markdown(results: Sequence[Done], notes: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _mean(numbers: Mapping[str, Any]) -> str:
+def side_by_side(results: Sequence[Done], bases: Sequence[Trial], grid: Grid) -> list[str]:
+    """A table of test perplexities: a row per setting, a column per cell.
+
+    `bases` has a trial for each cell, around whose settings `grid` varies one at a time.
+    """
+    found = summaries(results)
+    around = [variants(base.settings, grid) for base in bases]
+    lines = [f"| | {' | '.join(base.settings.model for base in bases)} |",
+             "| --- |" + " --: |" * len(bases)]  # fmt: skip
+    for name, first in around[0].items():
+        cells = []
+        for settings in around:
+            numbers = found.get(Trial(settings[name]).config)
+            ppl = numbers and numbers["test_ppl"]
+            cells.append(f"{mean_text(ppl, 1)} ({ppl['n']})" if ppl else "not yet")
+        row = label(bases[0].settings.as_dict(), first.as_dict())
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return lines
+
+
+def mean_text(numbers: Mapping[str, Any], digits: int = 2) -> str:
+    """Mean ± standard deviation, which one value does not have; no decimals above 1000."""
     mean, spread = numbers["mean"], numbers["spread"]
-    digits = 2 if mean < 1000 else 0
+    digits = digits if mean < 1000 else 0
     return f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")

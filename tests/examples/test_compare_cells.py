@@ -14,9 +14,11 @@ from xml.etree import ElementTree
 import pytest
 
 from lm.console import UserError
+from lm.settings import Settings
+from lm.sweep.grid import label, variants
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "compare_cells.py"
-FILES = {"results.csv", "results.md", "results.json", "epochs.svg", "parameters.svg"}
+FILES = {"results.csv", "results.md", "results.json", "compared.md", "epochs.svg", "parameters.svg"}
 
 
 def compare(*options: str) -> None:
@@ -50,6 +52,13 @@ def test_it_writes_tables_and_figures(out: Path) -> None:
     for figure in ("epochs.svg", "parameters.svg"):
         ElementTree.parse(out / figure)
 
+    head, _, *rows = (out / "compared.md").read_text().splitlines()
+    assert head == "| | LSTM | GRU |"
+    default = "12 units, 1 layer, 10 steps"
+    assert [row.split(" | ")[0] for row in rows] == [f"| {default}", "| 6 units", "| 2 layers",
+                                                     "| 5 steps"]  # fmt: skip
+    assert all(row.count("(2)") == 2 and row.count(" ± ") == 2 for row in rows)
+
 
 def test_a_second_start_trains_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [p for p in out.rglob("*") if p.is_file()]
@@ -78,6 +87,7 @@ def test_what_is_done_is_written_when_it_is_stopped(
     result = json.loads((tmp_path / "results.json").read_text())
     assert result["numbers"]["learning_rate"].keys() == {"gru"}
     assert sum(c["test_ppl"]["n"] for n, c in result["numbers"].items() if "test_ppl" in c) == 3
+    assert "| 5 steps | not yet |" in (tmp_path / "compared.md").read_text()
     assert (tmp_path / "parameters.svg").exists()
     assert "the same command continues" in capsys.readouterr().out
 
@@ -92,8 +102,11 @@ def test_a_missing_matplotlib_is_said_before_any_training(
 
 
 def test_the_grid_is_around_the_defaults() -> None:
-    program: dict[str, Any] = runpy.run_path(str(PROGRAM))
-    settings = program["around"](program["Settings"](), program["GRID"], 1112)
-    assert len(settings) == 7
-    assert all(s.seed == 1112 for s in settings)
-    assert all(s.emsize == s.nhid for s in settings)
+    grid, base = runpy.run_path(str(PROGRAM))["GRID"], Settings(seed=1112)
+    settings = variants(base, grid)
+    assert settings["default"] == base and len(settings) == 7
+    assert all(s.seed == 1112 and s.emsize == s.nhid for s in settings.values())
+    assert (settings["nhid-400"].nhid, settings["bptt-10"].bptt) == (400, 10)
+    labels = [label(base.as_dict(), s.as_dict()) for s in settings.values()]
+    assert labels == ["200 units, 2 layers, 35 steps", "100 units", "400 units",
+                      "1 layer", "3 layers", "10 steps", "70 steps"]  # fmt: skip
