@@ -19,7 +19,9 @@ from quick import quick_numbers
 from short_text import count_parameters, short_text
 
 from lm.console import UserError
+from lm.results import read_result
 from lm.settings import build_model
+from lm.sweep.grid import variants
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,18 @@ def test_what_the_chapter_says_of_both_cells_at_full_size() -> None:
     assert gru["mean"] - lstm["mean"] > 5 * max(lstm["spread"], gru["spread"])
 
 
+def test_at_full_size_the_best_of_three_rates_is_the_default() -> None:
+    numbers = read_result(drawing.GRID / "results.json")["numbers"]
+    for model, rates in {"lstm": ("10", "20", "30"), "gru": ("5", "10", "15")}.items():
+        tried = {}
+        for rate in rates:
+            name = model if rate == rates[1] else f"{model}_lr-{rate}"
+            path = drawing.GRID / "trials" / f"{name}_epochs-6_seed-1111" / "result.json"
+            tried[rate] = read_result(path)["numbers"]["best_valid_ppl"]
+        assert min(tried, key=lambda rate: tried[rate]) == rates[1]
+        assert numbers["learning_rate"][model] == float(rates[1])
+
+
 def test_the_whole_model_is_timed_at_the_settings_of_the_grid() -> None:
     program = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "compare_cells.py"))
     grid, base = program["GRID"], model_time.Settings()
@@ -127,10 +141,7 @@ def test_the_whole_model_is_timed_at_the_settings_of_the_grid() -> None:
         name: tuple(sorted({*values, getattr(base, name)}))
         for name, values in model_time.GRID.items()
     }
-    assert (
-        read("model-time")["numbers"].keys()
-        == dict(experiment.variants(base, model_time.GRID)).keys()
-    )
+    assert read("model-time")["numbers"].keys() == variants(base, model_time.GRID).keys()
 
 
 def test_timing_the_whole_model_quickly(tmp_path: Path) -> None:
@@ -161,15 +172,14 @@ def test_the_grid_at_full_size_is_drawn_from_its_trials(
     rates = {"lstm": 20.0, "gru": 15.0}
     for model in ("LSTM", "GRU"):
         for seed in (1, 2):
-            for changed in ({}, {"nhid": 400}, {"bptt": 70}):
+            for changed in ({}, {"nhid": 400}, {"nlayers": 1}, {"bptt": 70}):
                 tuned = {**base, **changed, "model": model, "lr": rates[model.lower()]}
                 write_trial(tmp_path, seed, **tuned)
         write_trial(tmp_path, 1, **base, model=model, lr=1.0)  # of the search for a rate
     result = {"settings": base, "numbers": {"learning_rate": rates}}
     (tmp_path / "results.json").write_text(json.dumps(result), encoding="utf-8")
     runs = drawing.grid_runs(tmp_path)
-    labels = {"200 units, 2 layers, 35 steps", "400 units", "70 steps"}
-    assert runs.keys() == labels
+    assert list(runs) == ["200 units, 2 layers, 35 steps", "400 units", "1 layer", "70 steps"]
     times = read("model-time")["numbers"]["nhid-400"]
     for cells in runs.values():
         for measured in cells.values():
@@ -180,9 +190,10 @@ def test_the_grid_at_full_size_is_drawn_from_its_trials(
     saved = {}
     monkeypatch.setattr(drawing, "save", lambda figure, name: saved.update({name: figure}))
     drawing.main(["--grid", str(tmp_path)])
-    assert set(saved) == {"lstm-gru-ptb", "lstm-gru-ptb-epochs"}
-    drawing.main([])
-    assert set(saved) >= {"lstm-gru", "lstm-gru-epochs"}
+    names = ["lstm-gru", "lstm-gru-epochs", "lstm-gru-ptb", "lstm-gru-ptb-epochs"]
+    assert list(saved) == names
+    rows = [t.get_text() for t in saved["lstm-gru-ptb"].axes[0].get_yticklabels()]
+    assert rows == list(runs)
 
 
 def test_a_grid_whose_times_were_not_measured(tmp_path: Path) -> None:
