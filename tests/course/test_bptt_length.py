@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bptt_length as experiment
 import pytest
-from experiment import read
+from experiment import RESULTS, read
+
+from lm.results import read_result
 
 
 def test_quick_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,3 +40,11 @@ def test_with_the_same_columns_the_number_of_updates_decides(numbers: dict) -> N
 def test_short_chunks_with_few_columns_are_slow(numbers: dict) -> None:
     found = {k: f["us_per_letter"]["mean"] for k, f in numbers["same columns"].items()}
     assert found["1"] > 4 * found["50"]
+
+
+def test_on_words_35_steps_are_better_than_10_or_70() -> None:
+    found = read_result(RESULTS.parent / "cells" / "results.json")["numbers"]
+    default = found["lstm_epochs-6"]["test_ppl"]
+    for bptt in (10, 70):
+        other = found[f"lstm_epochs-6_bptt-{bptt}"]["test_ppl"]
+        assert other["mean"] - default["mean"] > 5 * default["spread"]
