@@ -134,6 +134,25 @@ def test_at_full_size_the_best_of_three_rates_is_the_default() -> None:
         assert numbers["learning_rate"][model] == float(rates[1])
 
 
+def test_at_full_size_the_lstm_is_ahead_in_every_row() -> None:
+    numbers = read_result(drawing.GRID / "results.json")["numbers"]
+    del numbers["learning_rate"]
+    ppl = {name: found["test_ppl"] for name, found in numbers.items() if "_lr-" not in name}
+    lstm, gru = ({n.removeprefix(m): p for n, p in ppl.items() if n.startswith(m)}
+                 for m in ("lstm", "gru"))  # fmt: skip
+    assert lstm.keys() == gru.keys() and len(lstm) == 7
+    spread = max(cell["_epochs-6"]["spread"] for cell in (lstm, gru))
+    assert all(gru[name]["mean"] - lstm[name]["mean"] > 5 * spread for name in lstm)
+    behind = gru["_epochs-6"]["mean"] - lstm["_epochs-6"]["mean"]
+    half, best = (numbers[f"gru{lr}_epochs-6"]["valid_ppl"]["mean"] for lr in ("_lr-5", ""))
+    assert half - best == pytest.approx(behind, rel=0.2)  # "as much again"
+    units, layers = "_emsize-400_nhid-400_epochs-6", "_nlayers-{}_epochs-6"
+    assert lstm["_epochs-6"]["mean"] - lstm[units]["mean"] > 9
+    assert abs(gru["_epochs-6"]["mean"] - gru[units]["mean"]) < 1
+    for cell in (lstm, gru):
+        assert cell[layers.format(3)]["mean"] > cell[layers.format(1)]["mean"] + 5 * spread
+
+
 def test_the_whole_model_is_timed_at_the_settings_of_the_grid() -> None:
     program = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "compare_cells.py"))
     grid, base = program["GRID"], model_time.Settings()
