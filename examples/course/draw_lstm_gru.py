@@ -20,7 +20,7 @@ from lm.arguments import Parser
 from lm.console import UserError, run_command
 from lm.drawing import STYLES, new_figure, plain_numbers, style
 from lm.results import read_result
-from lm.sweep.grid import NOUNS, label
+from lm.sweep.grid import NOUNS, label, name_of
 
 MODELS = ("LSTM", "GRU")
 GRID = ROOT / "docs" / "results" / "cells"
@@ -84,12 +84,6 @@ def grid_runs(folder: Path) -> Runs:
             found.test_ppl.append(numbers["test_ppl"])
             found.curves.append([epoch["valid_ppl"] for epoch in numbers["epochs"]])
     return {labels[name]: runs[name] for name in timed["numbers"] if name in runs}
-
-
-def name_of(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """The name that `lstm_gru.variants` gives to these settings."""
-    changed = [f"{n}-{settings[n]}" for n in NOUNS if settings[n] != base[n]]
-    return changed[0] if changed else "default"
 
 
 def by_variant(runs: Runs) -> Any:

@@ -28,6 +28,12 @@ def variants(base: Settings, grid: Grid) -> dict[str, Settings]:
     }
 
 
+def name_of(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The name that these settings have among the `variants` of the base."""
+    differ = [name for name in NOUNS if settings[name] != base[name]]
+    return f"{differ[0]}-{settings[differ[0]]}" if differ else "default"
+
+
 def label(base: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """In words, how the settings differ from the base; the base itself in full."""
     differ = [name for name in NOUNS if settings[name] != base[name]]

@@ -142,19 +142,22 @@ def side_by_side(results: Sequence[Done], bases: Sequence[Trial], grid: Grid) ->
 
     `bases` has a trial for each cell, around whose settings `grid` varies one at a time.
     """
-    found = summaries(results)
     around = [variants(base.settings, grid) for base in bases]
     lines = [f"| | {' | '.join(base.settings.model for base in bases)} |",
              "| --- |" + " --: |" * len(bases)]  # fmt: skip
     for name, first in around[0].items():
-        cells = []
-        for settings in around:
-            numbers = found.get(Trial(settings[name]).config)
-            ppl = numbers and numbers["test_ppl"]
-            cells.append(f"{mean_text(ppl, 1)} ({ppl['n']})" if ppl else "not yet")
+        configs = [Trial(settings[name]).config for settings in around]
+        cells = [_cell([d for d in results if d.trial.config == config]) for config in configs]
         row = label(bases[0].settings.as_dict(), first.as_dict())
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return lines
+
+
+def _cell(group: Sequence[Done]) -> str:
+    """The mean test perplexity and the number of seeds, or why there is none."""
+    if well := [d.numbers["test_ppl"] for d in group if d.well]:
+        return f"{mean_text(summary(well), 1)} ({len(well)})"
+    return group[0].numbers["status"] if group else "not yet"
 
 
 def mean_text(numbers: Mapping[str, Any], digits: int = 2) -> str:

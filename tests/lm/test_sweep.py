@@ -25,7 +25,7 @@ from lm.console import UserError
 from lm.settings import ADDED, Settings, choose
 from lm.sweep import run
 from lm.sweep.run import launch, sweep
-from lm.sweep.table import gather, write_tables
+from lm.sweep.table import gather, side_by_side, write_tables
 from lm.sweep.trial import Trial, read_metrics, result_of, settings_text
 
 TINY = {"emsize": 8, "nhid": 8, "batch_size": 4, "bptt": 5}
@@ -147,6 +147,8 @@ def test_bad_trials_are_rows_and_the_others_finish(
     assert "| diverged: " in table and "| failed: no folder nowhere" in table and " ± " in table
     numbers = json.loads((tmp_path / "results.json").read_text())["numbers"]
     assert numbers[trials[1].config]["valid_ppl"]["n"] == 2
+    last = side_by_side(results, [trials[1], bad[0]], {})[-1]
+    assert last.endswith(" (2) | diverged |") and " ± " in last
 
     monkeypatch.setattr(run, "launch", None)  # all are done: nothing is run again
     assert sweep(trials, tmp_path / "trials", 2)
