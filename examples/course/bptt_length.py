@@ -39,7 +39,7 @@ class Size(NamedTuple):
     lengths: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
 
 
-QUICK = Size(hidden=16, letters=20_000, batch=200, lengths=(1, 10, 50))
+QUICK = Size(hidden=16, letters=8_000, batch=200, lengths=(1, 10, 50))
 
 
 def measure(way: str, chunk: int, seed: int, size: Size) -> dict[str, float]:

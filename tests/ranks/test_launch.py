@@ -197,7 +197,7 @@ def test_a_job_of_mpiexec_joins_or_is_refused(mpi: None, text: Path, tmp_path: P
         )  # fmt: skip
 
     refused = mpiexec(3)
-    assert refused.returncode == 2
+    assert refused.returncode == 2, refused.stderr
     ours = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     assert ours == ["error: --ranks 3 does not fit: MPI has a job of 2"]
     assert not list(tmp_path.glob("*.safetensors"))
