@@ -83,10 +83,9 @@ def _end(status: int) -> NoReturn:
     """End this rank, where all the others end too."""
     from mpi4py import MPI
 
-    _flush()
-    MPI.COMM_WORLD.Barrier()  # the first to leave ends the others, perhaps before they report
-    MPI.Finalize()
-    os._exit(status)  # `python -m mpi4py` would take any other way out for a failure, and say so
+    MPI.COMM_WORLD.Barrier()  # the first to leave may end the others before they report
+    MPI.Finalize()  # else `python -m mpi4py` would take the status for a failure, and say so
+    sys.exit(status)  # not os._exit: MPICH tells mpiexec at exit, which would kill the others
 
 
 def _abort(ranks: Together, error: BaseException) -> None:

@@ -207,6 +207,29 @@ def test_a_job_of_mpiexec_joins_or_is_refused(mpi: None, text: Path, tmp_path: P
     assert_intact(tmp_path, epoch=3)
 
 
+def test_a_rank_that_ends_later_than_the_others_is_not_killed(mpi: None, tmp_path: Path) -> None:
+    code = """if True:
+        import atexit, pathlib, sys, time
+        from mpi4py import MPI
+        from lm.run.mpi import _end
+
+        def late():
+            time.sleep(0.5)
+            pathlib.Path("ended").touch()
+
+        if MPI.COMM_WORLD.rank == 1:
+            atexit.register(late)
+        _end(2)
+    """
+    command = [MPIEXEC, "-n", "2", PYTHON, "-m", "mpi4py", "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=LIMIT
+    )
+    assert done.returncode == 2
+    if "prterun" not in done.stderr:  # Open MPI ends the others whenever a status is not 0
+        assert (tmp_path / "ended").exists()
+
+
 # What Open MPI's mpiexec has written to standard error.
 OPEN_MPI = {
     "prterun noticed that process rank 1 with PID 27 on node vm exited on\nsignal 9 (Killed).\n": (
