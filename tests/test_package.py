@@ -30,6 +30,20 @@ def test_its_version_is_found_without_importing_numpy() -> None:
     assert "import" not in text.split('"""')[2]
 
 
+def test_what_the_packages_read_is_installed() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    packages = config["options"]["packages"].split()
+    found = {
+        (package, file.name)
+        for package in packages
+        for file in (ROOT / package.replace(".", "/")).iterdir()
+        if file.is_file() and file.suffix != ".py"
+    }
+    data = config["options.package_data"].items()
+    assert found == {(package, name) for package, names in data for name in names.split(", ")}
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_another_python_makes_a_new_environment(tmp_path: Path) -> None:
     """`make test PYTHON=python3.12` beside a .venv that python3.11 made."""

@@ -1,4 +1,7 @@
-"""The page as HTML: everything is inside it, and every text from a file is escaped."""
+"""The page as HTML: everything is inside it, and every text from a file is escaped.
+
+Its styles are in page.css, its script in page.js.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +32,16 @@ def page(runs: Sequence[Run], heading: str = "") -> str:
     """One self-contained HTML page about some runs."""
     heading = heading or (f"{title(runs[0])}" if len(runs) == 1 else f"{len(runs)} runs compared")
     sections = [*_sections(runs)]
+    styles, script = _file("page.css") + charts.css(), _file("page.js")
     return "".join(
         [
             f'{BEGINNING}<head>\n<meta charset="utf-8">\n',
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-            f"<title>{text(heading)}</title>\n<style>{STYLE}{charts.css()}</style>\n</head>\n",
+            f"<title>{text(heading)}</title>\n<style>\n{styles}</style>\n</head>\n",
             f"<body>\n<header><h1>{text(heading)}</h1>\n<p>{text(_status(runs))}</p></header>\n",
             *(f"<section>\n<h2>{text(name)}</h2>\n{body}\n</section>\n" for name, body in sections),
-            f"{DATA}{_embedded(runs)}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+            f"{DATA}{_embedded(runs)}</script>\n",
+            f"<script>\n{script}</script>\n</body>\n</html>\n",
         ]
     )
 
@@ -43,6 +49,11 @@ def page(runs: Sequence[Run], heading: str = "") -> str:
 def text(value: object) -> str:
     """A value as text in HTML; characters that change the direction of writing are shown."""
     return html.escape(printable(str(value)))
+
+
+def _file(name: str) -> str:
+    """A file beside this one."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _sections(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
@@ -129,10 +140,12 @@ def duration(seconds: float) -> str:
     """A time as people say it: 41 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+        found = f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    elif whole < 3600:
+        found = f"{whole // 60} min {whole % 60:02} s"
+    else:
+        found = f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return found.replace(" ", "\u00a0")  # not to be broken between two lines
 
 
 # -------------------------------------------------------------------- curves
@@ -312,89 +325,3 @@ def update(path: str | os.PathLike[str], runs: Sequence[Run], heading: str = "")
             f"can't write the report to {path}: {error.strerror}; training continues, "
             "and the next epoch tries again"
         )
-
-
-STYLE = """
-:root { color-scheme: light dark; --ground: #ffffff; --card: #f6f8fa; --ink: #1f2328;
-  --pale: #59636e; --line: #d1d9e0; --mark: #fff3c4 }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #0d1117; --card: #161b22; --ink: #f0f6fc; --pale: #9198a1;
-    --line: #3d444d; --mark: #4a3b00 }
-}
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 1120px; padding: 24px 16px 48px; background: var(--ground);
-  color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans",
-  sans-serif; overflow-wrap: anywhere }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 } header p { margin: 6px 0 0 }
-h2 { font-size: 1.25rem; margin: 40px 0 12px; padding-bottom: 6px;
-  border-bottom: 1px solid var(--line) }
-h3 { font-size: 1rem; margin: 0 0 8px }
-.pale, header p { color: var(--pale) }
-.tiles, .cards, .charts { display: grid; gap: 16px; margin: 0 }
-.tiles { grid-template-columns: repeat(auto-fill, minmax(min(100%, 148px), 1fr)) }
-.tiles div, .cards div { background: var(--card); border: 1px solid var(--line);
-  border-radius: 8px; padding: 12px 14px }
-.tiles div { display: flex; flex-direction: column; justify-content: space-between }
-dt { color: var(--pale); font-size: .875rem; line-height: 1.3 }
-dd { margin: 4px 0 0; font-size: 1.375rem; font-weight: 600; line-height: 1.2 }
-.charts { grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)) }
-.cards { grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)) }
-blockquote { margin: 0; white-space: pre-line; font-family: ui-serif, Georgia, serif }
-figure { position: relative; margin: 0; padding: 12px 14px 6px;
-  border: 1px solid var(--line); border-radius: 8px }
-figcaption { font-weight: 600 } figcaption .pale { font-weight: 400 }
-.legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 2px 0 6px; font-size: .875rem }
-.swatch { width: 36px; height: 10px; vertical-align: middle; overflow: visible }
-svg.chart { display: block; width: 100%; touch-action: pan-y }
-.chart text { fill: var(--pale); font-size: 12px; font-variant-numeric: tabular-nums }
-.grid { stroke: var(--line); fill: none } .axis { stroke: var(--pale); fill: none }
-.series path { fill: none; stroke-width: 2; stroke-linejoin: round }
-.series circle { fill: currentColor; stroke: none }
-.pointer { stroke: var(--pale); visibility: hidden }
-.readout { position: absolute; left: 14px; right: 14px; bottom: 6px; margin: 0;
-  font-size: .8125rem; line-height: 1.35; background: var(--ground); color: var(--pale);
-  font-variant-numeric: tabular-nums }
-.flow { display: block; max-width: 100% }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-size: .9375rem; font-variant-numeric: tabular-nums }
-th, td { padding: 6px 20px 6px 0; text-align: right; vertical-align: top;
-  border-bottom: 1px solid var(--line); overflow-wrap: normal; max-width: 32em }
-th { font-weight: 400; color: var(--pale) } thead th { vertical-align: bottom }
-th:first-child { text-align: left } tbody th { color: var(--ink); white-space: nowrap }
-tbody th .swatch { margin-right: 6px }
-mark { background: var(--mark); color: inherit; padding: 0 4px; border-radius: 4px }
-@media print {
-  :root { color-scheme: light; --ground: #ffffff; --card: #ffffff; --ink: #000000;
-    --pale: #444444; --line: #bbbbbb; --mark: #eeeeee }
-  body { padding: 0; max-width: none } .readout { display: none }
-  figure, .tiles div, .cards div, tr { break-inside: avoid } h2 { break-after: avoid }
-  .charts { grid-template-columns: 1fr 1fr } .scroll { overflow: visible }
-}
-"""
-
-# Under the pointer, the nearest point of each curve is read out.
-SCRIPT = """
-for (const svg of document.querySelectorAll("svg.chart")) {
-  const line = svg.querySelector(".pointer"), out = svg.parentNode.querySelector(".readout");
-  const series = [...svg.querySelectorAll("[data-values]")].map(g => ({
-    name: g.dataset.name,
-    places: g.dataset.places.split(" ").map(p => parseFloat(p)),
-    values: g.dataset.values.split(" ").map(v => v.split(":")),
-  }));
-  svg.addEventListener("pointermove", event => {
-    const x = new DOMPoint(event.clientX, 0).matrixTransform(svg.getScreenCTM().inverse()).x;
-    const near = series.map(s => s.places.reduce((best, place, i) =>
-      Math.abs(place - x) < Math.abs(s.places[best] - x) ? i : best, 0));
-    const at = series.map((s, k) => s.places[near[k]]);
-    const first = at.reduce((a, b) => Math.abs(b - x) < Math.abs(a - x) ? b : a);
-    line.style.visibility = "visible";
-    line.setAttribute("transform", `translate(${first} 0)`);
-    out.textContent = series.map((s, k) =>
-      `${s.name} ${s.values[near[k]][1]} (epoch ${s.values[near[k]][0]})`).join(" · ");
-  });
-  svg.addEventListener("pointerleave", () => {
-    line.style.visibility = "hidden";
-    out.textContent = "";
-  });
-}
-"""
