@@ -116,11 +116,16 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     """The runs in metrics files, in order. Raises UserError for a file that is not one.
 
     Lines with the id of a run belong together, also in two files. In the files of earlier
-    versions, which have no ids, a run begins where the epochs begin again.
+    versions, which have no ids, a run begins where the epochs begin again. A run is named after
+    its file; if several files have one name, as the trials of a sweep do, after its folder.
     """
     runs: list[Run] = []
+    files = Counter(Path(path).stem for path in paths)
     for path in paths:
-        runs += _read(path, {run.id: run for run in runs if run.id is not None})
+        name = Path(path).stem
+        if files[name] > 1:
+            name = Path(path).resolve().parent.name
+        runs += _read(path, name, {run.id: run for run in runs if run.id is not None})
     if not runs:
         raise UserError(f"no run is in {', '.join(map(str, paths))} yet")
     counts = Counter(run.name for run in runs)
@@ -132,19 +137,19 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     return runs
 
 
-def _read(path: str | os.PathLike[str], known: dict[str | None, Run]) -> list[Run]:
+def _read(path: str | os.PathLike[str], name: str, known: dict[str | None, Run]) -> list[Run]:
     new: list[Run] = []
     nameless: Run | None = None
     for record in _records(path):
         id = record.get("run")
         if id is None:
             if nameless is None or _last(nameless) >= place(record):
-                nameless = Run(Path(path).stem)
+                nameless = Run(name)
                 new.append(nameless)
             run = nameless
         else:
             if str(id) not in known:
-                known[str(id)] = Run(Path(path).stem, str(id))
+                known[str(id)] = Run(name, str(id))
                 new.append(known[str(id)])
             run = known[str(id)]
         if record.get("event") == "start":

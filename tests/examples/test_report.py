@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lm import flow
+from lm.report.data import read_runs
 from lm.report.page import runs_on
 
 Call = Callable[..., Any]
@@ -113,6 +114,16 @@ def test_several_runs_on_one_page(call: Call, train_options: list[str], tmp_path
     assert result.status == 0, result.err
     text = page.read_text()
     assert "2 runs" in text and "second &lt;b&gt;" in text and "second <b>" not in text
+
+
+def test_runs_in_files_of_one_name_are_named_after_their_folders(tmp_path: Path) -> None:
+    """As the trials of a sweep are."""
+    paths = [tmp_path / folder / "metrics.jsonl" for folder in ("lstm", "gru")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(f'{{"run": "{path.parent.name}", "epoch": 1, "batch": 9, "time": 0.0}}\n')
+    assert [run.name for run in read_runs(paths)] == ["lstm", "gru"]
+    assert [run.name for run in read_runs(paths[:1])] == ["metrics"]
 
 
 @pytest.mark.parametrize("command", ["train_ptb", "report"])
