@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Mapping
@@ -15,15 +16,18 @@ from .trial import Trial, read_metrics
 class SweepProgress:
     """Says nothing, but knows how far the running trials are; see `watch_sweep`."""
 
-    def start(self, todo: Mapping[Trial, Path], total: int) -> None:
-        """`todo` are the trials to run, with their folders; the others of `total` are done."""
-        self.todo, self.total, self.left = dict(todo), total, dict(todo)
+    def start(self, todo: Mapping[Trial, Path], done: Mapping[Trial, Mapping[str, Any]]) -> None:
+        """The trials to run, with their folders, and those that are done, with their numbers."""
+        self.todo, self.total, self.left = dict(todo), len(todo) + len(done), dict(todo)
+        self._epoch: dict[str, float] = {}  # the seconds of an epoch, where a seed has been trained
         self.shares: dict[Trial, float] = {}  # of the running trials, how much is done
         self._first: dict[Trial, float] = {}  # the same when this sweep started
         self._began = time.time()
         self._looked = 0.0
         for trial in todo:
             self._first[trial] = self._share(trial)
+        for trial, numbers in done.items():
+            self._learn(trial, numbers)
 
     def look(self) -> None:
         """Read how far the trials are, once a second."""
@@ -50,7 +54,12 @@ class SweepProgress:
         """A trial has a result."""
         self.left.pop(trial, None)
         self.shares.pop(trial, None)
+        self._learn(trial, numbers)
         self.told(trial, numbers)
+
+    def _learn(self, trial: Trial, numbers: Mapping[str, Any]) -> None:
+        if epochs := numbers["epochs"]:
+            self._epoch[trial.config] = statistics.mean(e["total_seconds"] for e in epochs)
 
     @property
     def count(self) -> str:
@@ -58,11 +67,13 @@ class SweepProgress:
 
     def time_left(self) -> str:
         """Estimated from the epochs that this sweep has trained and those that are left."""
+        usual = statistics.mean(self._epoch.values() or [1.0])
         done = wanted = 0.0
         for trial, first in self._first.items():
             share = self.shares.get(trial, first) if trial in self.left else 1.0
-            done += (share - first) * trial.settings.epochs
-            wanted += (1 - share) * trial.settings.epochs
+            seconds = trial.settings.epochs * self._epoch.get(trial.config, usual)
+            done += (share - first) * seconds
+            wanted += (1 - share) * seconds
         if not done:
             return "?"
         minutes, seconds = divmod(round((time.time() - self._began) * wanted / done), 60)
@@ -96,17 +107,17 @@ class SweepLines(SweepProgress):
 class SweepBars(SweepLines):
     """A bar for each running trial and one for all, for a terminal."""
 
-    def start(self, todo: Mapping[Trial, Path], total: int) -> None:
+    def start(self, todo: Mapping[Trial, Path], done: Mapping[Trial, Mapping[str, Any]]) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 
-        super().start(todo, total)
+        super().start(todo, done)
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
             transient=True,
         )
-        self.all = self.progress.add_task("all", total=total)
+        self.all = self.progress.add_task("all", total=self.total)
         self.bars: dict[Trial, Any] = {}
         self.progress.start()
 

@@ -53,14 +53,16 @@ def sweep(
         (folder / STOP).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"can't write to {folder}: {error.strerror}; name another") from None
-    todo = {t: p for t, p in paths.items() if result_of(p, t.as_dict()) is None}
+    results = {trial: result_of(path, trial.as_dict()) for trial, path in paths.items()}
+    done_before = {trial: numbers for trial, numbers in results.items() if numbers is not None}
+    todo = {trial: path for trial, path in paths.items() if trial not in done_before}
     if not todo:
         return True
     if threads is None and scheduler is None:
         threads = max(1, cores() // workers)
     with StopRequest() as stop, executor(workers, scheduler) as pool, contextlib.ExitStack() as end:
         end.callback(progress.close)
-        progress.start(todo, len(paths))
+        progress.start(todo, done_before)
         futures = {
             pool.submit(
                 launch, str(path), settings_text(trial.settings), threads, os.getcwd()

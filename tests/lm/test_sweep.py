@@ -24,6 +24,7 @@ from lm.commands import train
 from lm.console import UserError
 from lm.settings import ADDED, Settings, choose
 from lm.sweep import run
+from lm.sweep.progress import SweepProgress
 from lm.sweep.run import launch, sweep
 from lm.sweep.table import gather, side_by_side, write_tables
 from lm.sweep.trial import Trial, read_metrics, result_of, settings_text
@@ -180,6 +181,25 @@ def test_an_unusable_latest_state_is_a_note_in_the_row(
     numbers = result_of(folder, trial.as_dict())
     assert numbers is not None and numbers["status"] == "done"
     assert "started anew" in numbers["reason"] and len(numbers["epochs"]) == 1
+
+
+def test_the_time_left_knows_how_long_each_kind_of_trial_takes(
+    tiny: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numbers(seconds: float) -> dict[str, Any]:
+        return {"status": "done", "epochs": [{"total_seconds": seconds}]}
+
+    small, large = {"nhid": 5}, {"nhid": 50}
+    done = {tiny(**small, seed=1): numbers(10.0), tiny(**large, seed=1): numbers(90.0)}
+    todo = [tiny(**size, seed=2) for size in (large, small)] + [tiny(nhid=20)]
+    now = 1000.0
+    monkeypatch.setattr("lm.sweep.progress.time.time", lambda: now)
+    progress = SweepProgress()
+    progress.start({trial: tmp_path / trial.name for trial in todo}, done)
+    assert (progress.count, progress.time_left()) == ("2/5", "?")
+    now += 45  # twice as fast as the first time, since two run side by side
+    progress.ended(todo[0], numbers(90.0))
+    assert progress.time_left() == "0:00:30"  # 5 for the small one, 25 for one of unknown size
 
 
 def test_a_process_that_always_dies_is_a_row(
