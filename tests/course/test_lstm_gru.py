@@ -143,6 +143,14 @@ def test_at_full_size_the_lstm_is_ahead_in_every_row() -> None:
     assert lstm.keys() == gru.keys() and len(lstm) == 7
     spread = max(cell["_epochs-6"]["spread"] for cell in (lstm, gru))
     assert all(gru[name]["mean"] - lstm[name]["mean"] > 5 * spread for name in lstm)
+    apart = {
+        name: (gru[name]["mean"] - lstm[name]["mean"])
+        / sum(cell[name]["spread"] ** 2 / cell[name]["n"] for cell in (lstm, gru)) ** 0.5
+        for name in lstm
+    }
+    least_certain = min(apart, key=lambda name: apart[name])
+    assert least_certain == "_emsize-100_nhid-100_epochs-6"
+    assert apart[least_certain] == pytest.approx(3, abs=0.5)
     behind = gru["_epochs-6"]["mean"] - lstm["_epochs-6"]["mean"]
     half, best = (numbers[f"gru{lr}_epochs-6"]["valid_ppl"]["mean"] for lr in ("_lr-5", ""))
     assert half - best == pytest.approx(behind, rel=0.2)  # "as much again"
