@@ -71,9 +71,9 @@ class SweepProgress:
         done = wanted = 0.0
         for trial, first in self._first.items():
             share = self.shares.get(trial, first) if trial in self.left else 1.0
-            seconds = trial.settings.epochs * self._epoch.get(trial.config, usual)
-            done += (share - first) * seconds
-            wanted += (1 - share) * seconds
+            cost = trial.settings.epochs * self._epoch.get(trial.config, usual)
+            done += (share - first) * cost
+            wanted += (1 - share) * cost
         if not done:
             return "?"
         minutes, seconds = divmod(round((time.time() - self._began) * wanted / done), 60)

@@ -20,6 +20,7 @@ from ..results import cores
 from ..run.stopping import StopRequest
 from ..settings import Settings
 from .progress import SweepProgress
+from .table import gather
 from .trial import STOP, Trial, result_of, settings_text, write_trial
 
 ATTEMPTS = 3
@@ -53,16 +54,15 @@ def sweep(
         (folder / STOP).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"can't write to {folder}: {error.strerror}; name another") from None
-    results = {trial: result_of(path, trial.as_dict()) for trial, path in paths.items()}
-    done_before = {trial: numbers for trial, numbers in results.items() if numbers is not None}
-    todo = {trial: path for trial, path in paths.items() if trial not in done_before}
+    finished = {done.trial: done.numbers for done in gather(trials, folder)}
+    todo = {trial: path for trial, path in paths.items() if trial not in finished}
     if not todo:
         return True
     if threads is None and scheduler is None:
         threads = max(1, cores() // workers)
     with StopRequest() as stop, executor(workers, scheduler) as pool, contextlib.ExitStack() as end:
         end.callback(progress.close)
-        progress.start(todo, done_before)
+        progress.start(todo, finished)
         futures = {
             pool.submit(
                 launch, str(path), settings_text(trial.settings), threads, os.getcwd()

@@ -80,12 +80,13 @@ def embedding(draw: Draw) -> Case:
 
 
 def recurrent(name: str, **how: Any) -> Any:
-    """One or two layers, with and without initial state; dropout only if inactive."""
+    """Up to three layers, with and without initial state; dropout only if inactive."""
     directions = 2 if how.get("bidirectional") else 1
 
     def case(draw: Draw) -> Case:
         B, (T, I, H) = draw(BATCHES), (draw(SIZES) for _ in range(3))
-        layers, bptt = draw(st.integers(1, 2)), draw(st.sampled_from(["manual", "autograd"]))
+        layers = draw(st.integers(1, 4 - directions))  # each direction is a layer to be computed
+        bptt = draw(st.sampled_from(["manual", "autograd"]))
         dropout = draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0
         states = draw(st.sampled_from([0, 2 if name == "LSTM" else 1]))
         options = {"dropout": dropout, "batch_first": draw(st.booleans()), **how}

@@ -609,7 +609,7 @@ def test_only_what_requires_a_gradient_is_recorded() -> None:
 
 # -------------------------------------------------------------------- long graphs and memory
 
-LENGTH = 30_000
+LENGTH = 100_000
 
 
 def chain(x: Tensor, length: int = LENGTH) -> Tensor:
