@@ -40,11 +40,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
     mg.use("numpy")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Build the site first: at the end, the other workers would wait for it."""
-    items.sort(key=lambda item: "site" not in getattr(item, "fixturenames", ()))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Let hypothesis draw fewer examples on the fake device, which is slow."""

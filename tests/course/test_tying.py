@@ -12,6 +12,8 @@ from experiment import read
 
 from lm.model import RNNModel
 
+pytestmark = pytest.mark.xdist_group("models")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

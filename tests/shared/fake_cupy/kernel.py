@@ -77,6 +77,7 @@ class ElementwiseKernel:
     ) -> None:
         self.inputs, self.outputs = parameters(in_params), parameters(out_params)
         self.operation, self.preamble, self.name = operation, preamble, name
+        self._compiled: dict[tuple[tuple[str, np.dtype], ...], Any] = {}
 
     def __call__(self, *args: Any, size: int | None = None) -> Any:
         every = self.inputs + self.outputs
@@ -184,7 +185,10 @@ class ElementwiseKernel:
             strides += [0] * ndim if p.raw else list(spread.strides)
             lengths.append(array.size)
             arrays.append(array)
-        run = compiled(self.source(types))
+        key = tuple(types.items())
+        if key not in self._compiled:
+            self._compiled[key] = compiled(self.source(types))
+        run = self._compiled[key]
         # No ctypes arrays: each creates a type that only the garbage collector frees.
         pointers = [a.ctypes.data for a in arrays]
         numbers = [np.array(n, np.int64) for n in (shape, pointers, strides, lengths)]
