@@ -16,8 +16,6 @@ from minigrad import bptt, cells, functional, nn, optim, testing
 
 pytest.importorskip("sphinx", reason="needs Sphinx: pip install '.[docs]'")
 
-pytestmark = pytest.mark.xdist_group("site")
-
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))  # the extensions of the site

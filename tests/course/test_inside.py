@@ -14,8 +14,6 @@ from lm.frequency import word_losses
 from lm.model import RNNModel
 from minigrad import no_grad
 
-pytestmark = pytest.mark.xdist_group("models")
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -15,8 +15,6 @@ from lm.batches import batchify, get_batch
 from lm.console import UserError
 from lm.steps import evaluate
 
-pytestmark = pytest.mark.xdist_group("models")
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -12,8 +12,6 @@ from experiment import read
 
 from lm.model import RNNModel
 
-pytestmark = pytest.mark.xdist_group("models")
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -17,8 +17,6 @@ from lm.console import UserError
 from lm.settings import Settings
 from lm.sweep.grid import label, variants
 
-pytestmark = pytest.mark.xdist_group("compare_cells")
-
 PROGRAM = Path(__file__).parents[2] / "examples" / "compare_cells.py"
 FILES = {"results.csv", "results.md", "results.json", "compared.md", "epochs.svg", "parameters.svg"}
 

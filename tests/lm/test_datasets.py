@@ -23,8 +23,6 @@ from lm.corpus import UNK, Corpus, Dictionary
 from lm.datasets import PTB_SHA256, builtin_corpus, load_corpus, penn_treebank
 from lm.download import DownloadError, download
 
-pytestmark = pytest.mark.xdist_group("builtin")
-
 TEXTS = {
     "train": b"the cat sat on the mat\n" * 10_000,  # more than one chunk
     "valid": b"the cat\n",

@@ -46,8 +46,10 @@ def distinct(shape: Any) -> st.SearchStrategy[np.ndarray]:
     return arrays(shape, st.integers(-200, 200).map(lambda n: n / 8), unique=True)
 
 
-# For long computations: one draw (of a seed) for all values.
-generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+# For long computations: one draw, of a seed, for all values. An `example` needs a seed, since all
+# cases of a test would share a generator.
+seeds = st.integers(0, 2**32 - 1)
+generators = seeds.map(np.random.default_rng)
 
 
 def leaf(array: Any, dtype: Any = np.float64) -> Tensor:

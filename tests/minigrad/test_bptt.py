@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import assert_gradients_are_sound, generators, leaf
+from helpers import assert_gradients_are_sound, generators, leaf, seeds
 from hypothesis import example, given
 from hypothesis import strategies as st
 from minimal_gated_unit import MinimalGatedUnit
-from on_both import assert_allclose, assert_array_equal, here
+from on_both import assert_allclose, assert_array_equal, here, host
 
 import minigrad as mg
 from minigrad import Tensor, cells, gradcheck, nn, no_grad, ops
@@ -62,8 +62,9 @@ def gradients(inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def assert_close(mine: Sequence[Any], other: Sequence[Any], tolerance: float = 1e-12) -> None:
+    """The tolerance is relative to the largest value of an array, if that is above 1."""
     for a, b in zip(mine, other, strict=True):
-        assert_allclose(a, b, rtol=0, atol=tolerance)
+        assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, float(abs(host(b)).max())))
 
 
 # -------------------------------------------------------------------- against the tape
@@ -71,16 +72,16 @@ def assert_close(mine: Sequence[Any], other: Sequence[Any], tolerance: float = 1
 
 @each_cell
 @pytest.mark.parametrize("flow", ["output", "last state", "both"])
-@given(rng=generators, T=sizes, B=sizes, I=sizes, H=sizes)
-@example(rng=np.random.default_rng(0), T=1, B=1, I=1, H=1)
-@example(rng=np.random.default_rng(0), T=1, B=3, I=2, H=4)
-@example(rng=np.random.default_rng(0), T=4, B=1, I=2, H=4)
-@example(rng=np.random.default_rng(0), T=4, B=3, I=2, H=1)
-@example(rng=np.random.default_rng(0), T=20, B=2, I=3, H=5)
+@given(seed=seeds, T=sizes, B=sizes, I=sizes, H=sizes)
+@example(seed=0, T=1, B=1, I=1, H=1)
+@example(seed=0, T=1, B=3, I=2, H=4)
+@example(seed=0, T=4, B=1, I=2, H=4)
+@example(seed=0, T=4, B=3, I=2, H=1)
+@example(seed=0, T=20, B=2, I=3, H=5)
 def test_by_hand_and_by_the_tape(
-    cell: type[Cell], flow: str, rng: Any, T: int, B: int, I: int, H: int
+    cell: type[Cell], flow: str, seed: int, T: int, B: int, I: int, H: int
 ) -> None:
-    inputs = layer_inputs(cell, rng, T, B, I, H)
+    inputs = layer_inputs(cell, np.random.default_rng(seed), T, B, I, H)
     results = []
     for one_layer in (through_time, unrolled):
         outputs = run(one_layer, cell, inputs)
