@@ -97,7 +97,7 @@ def chart(title: str, series: Sequence[Series], label: str = "epoch") -> str:
             *_grid(across, up, label),
             *(line for s in series for line in _curve(s, across, up)),
             f'<path class="pointer" d="M0 {TOP}V{HEIGHT - BOTTOM}"/></svg>',
-            '<p class="readout" aria-hidden="true"></p></figure>',
+            '<div class="readout" aria-hidden="true"></div></figure>',
         ]
     )
 

@@ -1,24 +1,41 @@
-// Under the pointer, the nearest point of each curve is read out.
+// Under the pointer, the curves nearest to it are read out: at most so many, the highest first.
+const MOST = 8;
+
 for (const svg of document.querySelectorAll("svg.chart")) {
   const line = svg.querySelector(".pointer"), out = svg.parentNode.querySelector(".readout");
   const series = [...svg.querySelectorAll("[data-values]")].map(g => ({
     name: g.dataset.name,
-    places: g.dataset.places.split(" ").map(p => parseFloat(p)),
+    style: g.getAttribute("class"),
+    places: g.dataset.places.split(" ").map(p => p.split(",").map(Number)),
     values: g.dataset.values.split(" ").map(v => v.split(":")),
   }));
   svg.addEventListener("pointermove", event => {
-    const x = new DOMPoint(event.clientX, 0).matrixTransform(svg.getScreenCTM().inverse()).x;
-    const near = series.map(s => s.places.reduce((best, place, i) =>
-      Math.abs(place - x) < Math.abs(s.places[best] - x) ? i : best, 0));
-    const at = series.map((s, k) => s.places[near[k]]);
-    const first = at.reduce((a, b) => Math.abs(b - x) < Math.abs(a - x) ? b : a);
+    const pointer = new DOMPoint(event.clientX, event.clientY)
+      .matrixTransform(svg.getScreenCTM().inverse());
+    const points = series.map(s => {
+      const distances = s.places.map(([x]) => Math.abs(x - pointer.x));
+      const i = distances.indexOf(Math.min(...distances));
+      return { ...s, x: s.places[i][0], y: s.places[i][1], value: s.values[i] };
+    });
+    const nearest = axis => [...points].sort((a, b) =>
+      Math.abs(a[axis] - pointer[axis]) - Math.abs(b[axis] - pointer[axis]));
+    const shown = nearest("y").slice(0, MOST).sort((a, b) => a.y - b.y);
+    const { x, value: [epoch] } = nearest("x")[0];
     line.style.visibility = "visible";
-    line.setAttribute("transform", `translate(${first} 0)`);
-    out.textContent = series.map((s, k) =>
-      `${s.name} ${s.values[near[k]][1]} (epoch ${s.values[near[k]][0]})`).join(" · ");
+    line.setAttribute("transform", `translate(${x} 0)`);
+    out.style.top = `${svg.getBoundingClientRect().top - svg.parentNode.getBoundingClientRect().top}px`;
+    out.classList.toggle("left", pointer.x > svg.viewBox.baseVal.width / 2);
+    out.replaceChildren(`epoch ${epoch}`, ...shown.map(point => row(point, epoch)));
   });
   svg.addEventListener("pointerleave", () => {
     line.style.visibility = "hidden";
-    out.textContent = "";
+    out.replaceChildren();
   });
+}
+
+function row({ name, style, value: [at, value] }, epoch) {
+  const row = document.createElement("div");
+  row.innerHTML = `<svg class="swatch" viewBox="0 0 36 10"><g class="${style}"><path d="M1 5H35"/></g></svg>`;
+  row.append(` ${value} ${name}${at === epoch ? "" : ` (epoch ${at})`}`);
+  return row;
 }

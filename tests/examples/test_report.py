@@ -126,6 +126,35 @@ def test_runs_in_files_of_one_name_are_named_after_their_folders(tmp_path: Path)
     assert [run.name for run in read_runs(paths[:1])] == ["metrics"]
 
 
+@pytest.mark.browser
+def test_the_curves_nearest_to_the_pointer_are_read_out(
+    browser: Any, call: Call, tmp_path: Path
+) -> None:
+    """At most eight, from top to bottom, with the values at the epoch nearest to the pointer."""
+    paths = [tmp_path / f"run {k} <b>.jsonl" for k in range(10)]
+    for k, path in enumerate(paths):
+        lines = [{"run": f"{k}", "epoch": e, "batch": 9, "time": e, "valid_loss": k + 1 / e}
+                 for e in (1, 2, 3)]  # fmt: skip
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    page = tmp_path / "page.html"
+    assert call("report", *map(str, paths), "--out", str(page)).status == 0
+    tab, errors = browser.new_page(), []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page.as_uri())
+    chart = tab.locator("svg.chart").first
+    readout = tab.locator("figure .readout").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    tab.mouse.move(box["x"] + 0.66 * box["width"], box["y"] + 0.1 * box["height"])
+    head, *rows = readout.inner_text().splitlines()
+    assert head == "epoch 2"
+    assert [row.strip() for row in rows] == [f"{k + 0.5:g} run {k} <b>" for k in range(9, 1, -1)]
+    tab.mouse.move(0, 0)
+    assert not readout.is_visible()
+    assert not errors
+    tab.close()
+
+
 @pytest.mark.parametrize("command", ["train_ptb", "report"])
 def test_another_file_is_not_overwritten(
     command: str, call: Call, train_options: list[str], tmp_path: Path
