@@ -141,6 +141,7 @@ def test_at_full_size_the_lstm_is_ahead_in_every_row() -> None:
     lstm, gru = ({n.removeprefix(m): p for n, p in ppl.items() if n.startswith(m)}
                  for m in ("lstm", "gru"))  # fmt: skip
     assert lstm.keys() == gru.keys() and len(lstm) == 7
+    assert all(cell[name]["n"] == 3 for cell in (lstm, gru) for name in lstm)
     spread = max(cell["_epochs-6"]["spread"] for cell in (lstm, gru))
     assert all(gru[name]["mean"] - lstm[name]["mean"] > 5 * spread for name in lstm)
     apart = {
