@@ -40,6 +40,12 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
     mg.use("numpy")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let each of several processes compute with one thread: they share the cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Let hypothesis draw fewer examples on the fake device, which is slow."""
