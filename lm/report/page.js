@@ -34,8 +34,8 @@ for (const svg of document.querySelectorAll("svg.chart")) {
 }
 
 function row({ name, style, value: [at, value] }, epoch) {
-  const row = document.createElement("div");
-  row.innerHTML = `<svg class="swatch" viewBox="0 0 36 10"><g class="${style}"><path d="M1 5H35"/></g></svg>`;
-  row.append(` ${value} ${name}${at === epoch ? "" : ` (epoch ${at})`}`);
-  return row;
+  const line = document.createElement("div");
+  line.innerHTML = `<svg class="swatch" viewBox="0 0 36 10"><g class="${style}"><path d="M1 5H35"/></g></svg>`;
+  line.append(` ${value} ${name}${at === epoch ? "" : ` (epoch ${at})`}`);
+  return line;
 }
