@@ -609,35 +609,28 @@ def test_only_what_requires_a_gradient_is_recorded() -> None:
 
 # -------------------------------------------------------------------- long graphs and memory
 
-
-@pytest.fixture
-def length(backend: str) -> int:
-    """Operations in a row: many times those that a recursion could follow.
-
-    The fake device is slow, so there they are fewer.
-    """
-    return 100_000 if backend == "numpy" else 5_000
+LENGTH = 100_000
 
 
-def chain(x: Tensor, length: int) -> Tensor:
+def chain(x: Tensor, length: int = LENGTH) -> Tensor:
     for _ in range(length):
         x = x + 1.0
     return x
 
 
-def test_a_long_chain_is_walked(length: int) -> None:
+def test_a_long_chain_is_walked() -> None:
     x = leaf([1.0])
-    chain(x, length).backward()
+    chain(x).backward()
     assert x.grad.tolist() == [1]
 
 
-def test_a_long_chain_is_dropped_without_a_walk(length: int) -> None:
+def test_a_long_chain_is_dropped_without_a_walk() -> None:
     """Nodes are freed one by one; this must not overflow the stack."""
     x = leaf([1.0, 2.0])
-    end = chain(x, length)
+    end = chain(x)
     del end
     parts = x
-    for _ in range(length // 5):
+    for _ in range(LENGTH // 5):
         parts = ops.concatenate(ops.chunk(parts, 2))
     del parts
     assert x.grad is None
