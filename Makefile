@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Named for the Python that made .venv, so that another one makes it anew.
 WHICH := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sys.base_prefix, sep="-")' | tr ' /' '__')
+MADE := .venv/made-$(WHICH)
 INSTALLED := .venv/installed-$(WHICH)
 
 .PHONY: train test docs figures experiments watch clean
@@ -32,20 +33,23 @@ watch:
 	cp -R docs/watch/package.json docs/watch/package-lock.json docs/watch/build.mjs docs/watch/src build/watch
 	cd build/watch && npm ci --silent && node build.mjs ../../docs/watch/built
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(MADE): setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+$(INSTALLED): $(MADE)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(INSTALLED)-test: $(INSTALLED)
+$(INSTALLED)-test: $(MADE)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(INSTALLED)-docs: $(INSTALLED)
+$(INSTALLED)-docs: $(MADE)
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
-$(INSTALLED)-plot: $(INSTALLED)
+$(INSTALLED)-plot: $(MADE)
 	$(BIN)/python -m pip install --quiet --editable '.[plot,digits]'
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+import lm.builtin
 import minigrad as mg
 
 sys.path.append(str(Path(__file__).parent / "shared"))  # `on_both` and `fake_cupy`
@@ -21,6 +23,9 @@ import fake_cupy
 # The same examples on every run, so that only a change of the code makes a test fail.
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=15)
 settings.load_profile("tests")
+
+# Reading the documentation of Python takes seconds, and many tests train on it.
+lm.builtin.documentation = functools.cache(lm.builtin.documentation)
 
 
 @pytest.fixture(autouse=True)

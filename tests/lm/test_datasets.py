@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from inspect import unwrap
 from pathlib import Path
 
 import numpy as np
@@ -334,10 +335,10 @@ def i(): "Function."
 def test_builtin_without_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(UserError, match="pydoc_data"):
-        builtin_corpus()
+        unwrap(lm.builtin.documentation)()
 
 
 def test_builtin_without_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lm.builtin.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(UserError, match=f"source of its library in {tmp_path}"):
-        builtin_corpus()
+        unwrap(lm.builtin.documentation)()
