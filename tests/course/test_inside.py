@@ -9,7 +9,9 @@ import inside as experiment
 import numpy as np
 import pytest
 from experiment import read
+from treebank import PTB, needs_ptb
 
+from lm.corpus import Corpus
 from lm.frequency import word_losses
 from lm.model import RNNModel
 from minigrad import no_grad
@@ -107,3 +109,11 @@ def test_probabilities_add_up_to_one(quick: Any) -> None:
 def test_the_page_shows_the_samples_of_the_result() -> None:
     page = (ROOT / "docs/course/inside.md").read_text(encoding="utf-8")
     assert experiment.sample_blocks(read("inside")["numbers"]) in page
+
+
+@needs_ptb
+def test_after_mr_a_quarter_of_the_words_are_unknown() -> None:
+    corpus = Corpus(PTB)
+    ids, words = corpus.train, corpus.dictionary.word2idx
+    after = ids[1:][ids[:-1] == words["mr."]]
+    assert np.mean(after == words["<unk>"]) == pytest.approx(0.25, abs=0.02)

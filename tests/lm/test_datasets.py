@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from treebank import PTB, needs_ptb
 
 import lm.builtin
 import lm.datasets
@@ -214,21 +215,13 @@ def test_load_corpus(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyP
         load_corpus("nowhere")
 
 
-def ptb_folder() -> Path | None:
-    root = Path(__file__).parents[2]
-    folders = (os.environ.get("PTB_DIR"), root / "data/ptb", root.parent / "shared/data/ptb")
-    return next((Path(f) for f in folders if f and (Path(f) / "ptb.train.txt").is_file()), None)
-
-
-@pytest.mark.skipif(ptb_folder() is None, reason="Penn Treebank is not here (PTB_DIR names it)")
+@needs_ptb
 def test_the_real_penn_treebank() -> None:
-    folder = ptb_folder()
-    assert folder is not None
     for split, sha256 in PTB_SHA256.items():
-        text = (folder / f"ptb.{split}.txt").read_bytes()
+        text = (PTB / f"ptb.{split}.txt").read_bytes()
         assert hashlib.sha256(text).hexdigest() == sha256
         assert len(text) < lm.datasets.PTB_MAX_BYTES
-    corpus = Corpus(folder)
+    corpus = Corpus(PTB)
     assert len(corpus.dictionary) == 10_000
     assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (929_589, 73_760, 82_430)
     assert corpus.unknown == {"train": 0, "valid": 0, "test": 0}

@@ -7,20 +7,15 @@ order of any sum makes the losses part after some thirty batches.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from started import EXAMPLE, HERE, Run
+from started import EXAMPLE, Run
+from treebank import PTB, needs_ptb
 
 WORDS, BATCHES = 100_000, 142  # of 20 columns and 35 steps, and what is left is another one
 OPTIONS = ("--epochs=1", "--lr=1", "--log-interval=1")
-
-
-def ptb_folder() -> Path | None:
-    folders = (os.environ.get("PTB_DIR"), HERE.parents[1] / "data/ptb")
-    return next((Path(f) for f in folders if f and (Path(f) / "ptb.train.txt").is_file()), None)
 
 
 def beginning(of: Path, to: Path) -> Path:
@@ -38,12 +33,10 @@ def beginning(of: Path, to: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(ptb_folder() is None, reason="Penn Treebank is not here (PTB_DIR names it)")
+@needs_ptb
 def test_an_epoch_on_two_ranks_is_that_on_one(mpi: None, tmp_path: Path) -> None:
     """The ranks also compare the hashes of their weights, at the report after each batch."""
-    folder = ptb_folder()
-    assert folder is not None
-    text = beginning(folder, tmp_path / "text")
+    text = beginning(PTB, tmp_path / "text")
     losses, perplexities = [], []
     for ranks in (1, 2):
         options = [*OPTIONS, "--data", text, f"--ranks={ranks}", f"--metrics={ranks}.jsonl"]
