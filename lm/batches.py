@@ -23,6 +23,8 @@ def batchify(ids: np.ndarray, batch_size: int) -> np.ndarray:
     The model reads the four columns in parallel, as independent sequences: it can't learn that
     g follows f.
     """
+    if batch_size < 1:
+        raise ValueError(f"batchify: batch_size must be at least 1, not {batch_size}")
     rows = len(ids) // batch_size
     return np.ascontiguousarray(ids[: rows * batch_size].reshape(batch_size, rows).T)
 

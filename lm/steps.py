@@ -77,7 +77,13 @@ def evaluate(
 
     A chunk counts in proportion to its words, so that a shorter last one does not weigh too much.
     `progress` is called after each chunk with the chunks done, all chunks, and the words done.
+    Raises ValueError without a word to predict, or for a bptt below 1.
     """
+    if len(source) < 2 or bptt < 1:
+        raise ValueError(
+            "evaluate: source needs at least 2 rows (a word and the next one) and bptt at least 1, "
+            f"not {len(source)} and {bptt}"
+        )
     was_training = model.training
     model.eval()
     hidden = model.init_hidden(source.shape[1])

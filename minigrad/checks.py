@@ -32,12 +32,18 @@ def check_tensor(layer: str, input: Any) -> None:
         )
 
 
-def same_dtype(layer: str, input: Tensor, *parameters: Tensor | None) -> None:
-    """TypeError if a parameter's dtype differs from the input's, instead of a silent upcast."""
+def same_dtype(
+    layer: str,
+    input: Tensor,
+    *others: Tensor | None,
+    are: str = "parameters are",
+    convert: str = "model.float() or model.double()",
+) -> None:
+    """TypeError if another dtype differs from the input's, instead of a silent upcast."""
     check_tensor(layer, input)
-    for parameter in parameters:
-        if parameter is not None and parameter.dtype != input.dtype:
+    for other in others:
+        if other is not None and other.dtype != input.dtype:
             raise TypeError(
-                f"{layer}: the input is {input.dtype} and the parameters are {parameter.dtype}; "
-                "convert one of them, e.g. model.float() or model.double()"
+                f"{layer}: the input is {input.dtype} and the {are} {other.dtype}; "
+                f"convert one of them, e.g. with {convert}"
             )

@@ -29,13 +29,14 @@ def _values(x: Any) -> Any:
     """The array of a tensor or of a list of tensors; anything else unchanged."""
     if isinstance(x, Tensor):
         return x.data
-    if not _holds_a_tensor(x):
+    if not holds_a_tensor(x):
         return from_torch(x)
     xp = current_module()
     return xp.stack([place(tensor(part).data, xp) for part in x])
 
 
-def _holds_a_tensor(x: Any) -> bool:
+def holds_a_tensor(x: Any) -> bool:
+    """Whether a list or tuple, or one inside it, has a tensor."""
     return isinstance(x, list | tuple) and any(
-        isinstance(part, Tensor) or _holds_a_tensor(part) for part in x
+        isinstance(part, Tensor) or holds_a_tensor(part) for part in x
     )

@@ -77,9 +77,12 @@ def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias.
 
-    input (..., in), weight (out, in), bias (out,); returns (..., out).
+    input (..., in), weight (out, in), bias (out,); returns (..., out). Raises ValueError for a
+    wrong shape, TypeError for different dtypes.
     """
     same_dtype("linear", input, weight, bias)
+    if not input.ndim or input.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: the input must be (..., {weight.shape[1]}), not {input.shape}")
     rows = math.prod(input.shape[:-1])
     x, W = input.data.reshape(rows, input.shape[-1]), weight.data
     y = x @ W.T
@@ -163,10 +166,12 @@ def dropout(
     (Srivastava et al. 2014, section 10). The mask broadcasts along the axes `shared`: with the
     axes of the pixels this is spatial dropout (Tompson et al. 2015), with the time axis
     variational dropout (Gal & Ghahramani 2016). `mask` (1 keeps, 0 drops) must broadcast to the
-    input; by default it is random. Raises ValueError for p outside [0, 1].
+    input; by default it is random. Raises ValueError for p outside [0, 1], TypeError for integers.
     """
     check_tensor("dropout", input)
     check_probability("dropout", p)
+    if input.dtype.kind != "f":
+        raise TypeError(f"dropout: the input must be floating point, not {input.dtype}")
     if not training or (p == 0 and mask is None):
         return input
     xp, scale = array_module(input.data), 1 / (1 - p) if p < 1 else 0.0

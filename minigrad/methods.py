@@ -10,6 +10,7 @@ import numpy as np
 
 from . import ops
 from .backend import Array, array_module, to_host
+from .modes import mode
 from .rows import RowGradient
 from .spelling import either_spelling
 
@@ -75,6 +76,10 @@ class Methods:
             raise TypeError("a tensor on CuPy is not converted implicitly; use .numpy()")
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    def __format__(self, spec: str) -> str:
+        """f"{loss:.2f}" formats the number in a tensor with one element."""
+        return format(self._only("format"), spec) if spec else str(self)
+
     def __bool__(self) -> bool:
         return bool(self._only("bool"))
 
@@ -132,6 +137,20 @@ class Methods:
 
     def __neg__(self) -> Tensor:
         return ops.neg(self)
+
+    # ------------------------------------------------------------ arithmetic in place
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return _in_place(operator.iadd, self, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return _in_place(operator.isub, self, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return _in_place(operator.imul, self, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return _in_place(operator.itruediv, self, other)
 
     def __getitem__(self: Any, index: Any) -> Tensor:
         return ops.getitem(self, index)
@@ -224,7 +243,7 @@ class Methods:
         return ops.transpose(self, dim0, dim1)
 
     def permute(self: Any, *axes: Any) -> Tensor:
-        return ops.permute(self, axes[0] if isinstance(axes[0], tuple) else axes)
+        return ops.permute(self, axes[0] if isinstance(axes[0], tuple | list) else axes)
 
     @either_spelling
     def squeeze(self: Any, axis: Axis = None) -> Tensor:
@@ -293,11 +312,30 @@ class Methods:
     clamp = clip
 
 
+def _in_place(how: Callable[[Any, Any], Any], x: Any, other: Any) -> Any:
+    """Change a leaf that requires a gradient, as an optimiser does: only where no tape records.
+
+    For other tensors NotImplemented, so that x += y is x = x + y.
+    """
+    if not (x.requires_grad and x.is_leaf):
+        return NotImplemented
+    if mode.grad_enabled:
+        raise RuntimeError(
+            "a leaf that requires a gradient can't be changed in place while operations are "
+            "recorded; do it inside `with no_grad():`, or write w = w - ..."
+        )
+    x.data = how(x.data, ops.raw(other))
+    x.mark_changed()
+    return x
+
+
 def _compared(how: Callable[[Any, Any], Any], x: Any, other: Any) -> Any:
     """how(x, other), a boolean tensor; NotImplemented if `other` is not numeric.
 
     Python then tries the operator of `other`. If that fails too, == is False and < a TypeError.
     """
+    if isinstance(other, list | tuple):
+        return NotImplemented
     value = ops.raw(other)
     is_number = isinstance(value, int | float)
     if not is_number and not (hasattr(value, "dtype") and value.dtype.kind in "biuf"):

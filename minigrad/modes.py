@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -32,7 +33,10 @@ mode = _Mode()
 
 
 class no_grad:
-    """Record no graph: inside `with no_grad():`, or in a function decorated with `@no_grad()`."""
+    """Record no graph: inside `with no_grad():`, or in a function decorated with `@no_grad()`.
+
+    TypeError for a generator function, whose body would run outside: use `with` inside it.
+    """
 
     def __enter__(self) -> None:
         self._previous = mode.grad_enabled
@@ -42,6 +46,12 @@ class no_grad:
         mode.grad_enabled = self._previous
 
     def __call__(self, function: Function) -> Function:
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"@no_grad() has no effect on the generator {function.__name__}; write "
+                "`with no_grad():` inside it"
+            )
+
         @functools.wraps(function)
         def without_grad(*args: Any, **kwargs: Any) -> Any:
             with no_grad():

@@ -15,17 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from . import creation
 from .backend import Array, array_module, get_default_dtype, place
 from .spelling import either_spelling
 from .tensor import Tensor, record, record_joint
 
-Axis = int | tuple[int, ...] | None
+Axis = int | tuple[int, ...] | None  # or a list: `either_spelling` makes it a tuple
 
 
 def raw(x: Any) -> Any:
-    """The array of a tensor; a NumPy scalar as a Python number; anything else unchanged."""
+    """The array of a tensor or of a list; a NumPy scalar as a number; anything else unchanged."""
     if isinstance(x, Tensor):
         return x.data
+    if isinstance(x, list | tuple):
+        if creation.holds_a_tensor(x):
+            raise TypeError("a list of tensors is not an operand; join them with minigrad.stack")
+        return creation.tensor(x).data
     return x.item() if isinstance(x, np.generic) else x
 
 
@@ -335,10 +340,22 @@ def _extreme(x: Tensor, y: Array, axis: Axis, keepdims: bool) -> Tensor:
 # -------------------------------------------------------------------- shape
 
 
+def _view(x: Any, y: Tensor) -> Tensor:
+    """y, which was computed from x. If it shows the memory of x, they change together."""
+    if isinstance(x, Tensor) and _owner(x.data) is _owner(y.data):
+        y._changes = x._changes
+    return y
+
+
+def _owner(array: Array) -> Array:
+    """The array that this one is a view of, or itself."""
+    return array if array.base is None else array.base
+
+
 def reshape(x: Any, shape: Sequence[int]) -> Tensor:
     """The same elements in another shape."""
     before = raw(x).shape
-    return record(raw(x).reshape(shape), (x, lambda dy: dy.reshape(before)))
+    return _view(x, record(raw(x).reshape(shape), (x, lambda dy: dy.reshape(before))))
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -380,16 +397,16 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
 
 def permute(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
     """x with its axes in another order; by default reversed."""
-    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
+    order = tuple(reversed(range(x.ndim))) if axes is None else _axes(tuple(axes), x.ndim)
     inverse = tuple(sorted(range(x.ndim), key=order.__getitem__))
-    return record(x.data.transpose(order), (x, lambda dy: dy.transpose(inverse)))
+    return _view(x, record(x.data.transpose(order), (x, lambda dy: dy.transpose(inverse))))
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index], with slices, integers, or arrays of integers (which may repeat)."""
     xp = array_module(x.data)
     parts = index if isinstance(index, tuple) else (index,)
-    parts = tuple(_index(raw(i), xp) for i in parts)
+    parts = tuple(_index(i if isinstance(i, list) else raw(i), xp) for i in parts)
     index = parts if isinstance(index, tuple) else parts[0]
     may_repeat = any(hasattr(i, "dtype") and i.dtype.kind != "b" for i in parts)
 
@@ -401,7 +418,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
             dx[index] = dy
         return dx
 
-    return record(x.data[index], (x, backward))
+    return _view(x, record(x.data[index], (x, backward)))
 
 
 def _index(i: Any, xp: ModuleType) -> Any:
@@ -420,13 +437,14 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     xp, n = array_module(x.data), x.shape[axis] // chunks
     before = [slice(None)] * (axis % x.ndim)
     parts = [x.data[(*before, slice(k * n, (k + 1) * n))] for k in range(chunks)]
-    return record_joint(parts, [x], lambda *d_parts: [xp.concatenate(d_parts, axis=axis)], ())
+    results = record_joint(parts, [x], lambda *d_parts: [xp.concatenate(d_parts, axis=axis)], ())
+    return tuple(_view(x, part) for part in results)
 
 
 @either_spelling
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors joined along an existing axis."""
-    arrays = [x.data for x in tensors]
+    arrays = _arrays("concatenate", tensors)
     xp = array_module(arrays[0])
     ends = list(itertools.accumulate(a.shape[axis] for a in arrays))
     return record_joint(
@@ -440,10 +458,17 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
 cat = concatenate  # PyTorch's name
 
 
+def _arrays(operation: str, tensors: Sequence[Tensor]) -> list[Array]:
+    if not tensors or not all(isinstance(x, Tensor) for x in tensors):
+        given = "an empty list" if not tensors else "a list with something else"
+        raise TypeError(f"{operation}: give a list of tensors, not {given}")
+    return [x.data for x in tensors]
+
+
 @either_spelling
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors, all of the same shape, joined along a new axis."""
-    arrays = [x.data for x in tensors]
+    arrays = _arrays("stack", tensors)
     xp = array_module(arrays[0])
     return record_joint(
         [xp.stack(arrays, axis=axis)],
@@ -463,4 +488,5 @@ def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, each without this axis."""
     xp = array_module(x.data)
     parts = list(_in_front(x.data, axis))
-    return record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)], ())
+    results = record_joint(parts, [x], lambda *d_parts: [xp.stack(d_parts, axis=axis)], ())
+    return tuple(_view(x, part) for part in results)

@@ -69,11 +69,7 @@ def record(value: Array, *operands: tuple[Any, ...]) -> Tensor:
                 derivatives.append(derivative)
                 saved += reads
         if inputs:
-
-            def backward(dy: Array) -> list[Array]:
-                return [derivative(dy) for derivative in derivatives]
-
-            return _on_tape([value], inputs, backward, saved)[0]
+            return _on_tape([value], inputs, lambda dy: [d(dy) for d in derivatives], saved)[0]
     return Tensor(value)
 
 
@@ -118,7 +114,7 @@ class Tensor(Methods):
     requires_grad   whether `backward` computes a gradient for it (TypeError for integers)
     """
 
-    __slots__ = ("__weakref__", "_changed", "_node", "_output", "data", "requires_grad")
+    __slots__ = ("__weakref__", "_changes", "_node", "_output", "data", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad and data.dtype.kind != "f":
@@ -128,7 +124,7 @@ class Tensor(Methods):
         self.requires_grad = requires_grad
         self._node: Node | None = None
         self._output = 0  # which of the node's outputs this is
-        self._changed = 0  # the tick at which `data` was last changed in place; 0 for never
+        self._changes = [0]  # the tick of the last change of `data` in place; shared with views
 
     @property
     def is_leaf(self) -> bool:
@@ -137,7 +133,9 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """A tensor with the same data and no node: gradients stop here."""
-        return Tensor(self.data)
+        result = Tensor(self.data)
+        result._changes = self._changes
+        return result
 
     def zero_grad(self) -> None:
         """Set `.grad` to None."""
@@ -146,10 +144,10 @@ class Tensor(Methods):
     def mark_changed(self) -> None:
         """Tell the tape that `data` was changed in place, as optimisers and `load_state_dict` do.
 
-        `backward` through an operation that had saved this tensor then raises RuntimeError.
+        `backward` through an operation that had saved it or a view of it then raises RuntimeError.
         (PyTorch: torch.autograd.graph.increment_version)
         """
-        self._changed = next(Node.clock)
+        self._changes[0] = next(Node.clock)
 
     def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf that this tensor depends on.
@@ -208,7 +206,7 @@ def _visit(node: Node, d_outputs: list[Any], retain_graph: bool) -> list[tuple[T
             "keep it with backward(retain_graph=True)"
         )
     for x in node.saved:
-        if isinstance(x, Tensor) and x._changed > node.age:
+        if isinstance(x, Tensor) and x._changes[0] > node.age:
             raise RuntimeError(
                 f"backward(): a tensor of shape {x.shape} was changed in place after an operation "
                 "had saved it (an optimiser's step and load_state_dict do that); call backward() "

@@ -16,16 +16,30 @@ Container = TypeVar("Container", bound="Numbered")
 
 
 class Parameter(Tensor):
-    """A tensor that an optimiser updates: a trainable attribute of a module."""
+    """A tensor that an optimiser updates: a trainable attribute of a module.
+
+    `data` is an array or a tensor, whose memory it shares (TypeError for anything else).
+    """
 
     __slots__ = ()
 
-    def __init__(self, data: Array) -> None:
-        super().__init__(data, requires_grad=True)
+    def __init__(self, data: Array | Tensor, requires_grad: bool = True) -> None:
+        values = data.data if isinstance(data, Tensor) else data
+        if not hasattr(values, "dtype"):
+            raise TypeError(
+                f"Parameter: data must be an array or a tensor, not a {type(data).__name__}; make "
+                "one with minigrad.tensor(x)"
+            )
+        super().__init__(values, requires_grad)
+        if isinstance(data, Tensor):
+            self._changes = data._changes
 
 
 class Module:
-    """The base class of all layers. Its parameters and submodules are its attributes."""
+    """The base class of all layers. Its parameters and submodules are its attributes.
+
+    An attribute that is a tensor, but not a Parameter, is a buffer: it is saved and not trained.
+    """
 
     training = True
 
@@ -42,7 +56,7 @@ class Module:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; calling the module calls this."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)

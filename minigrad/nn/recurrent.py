@@ -129,7 +129,7 @@ class Recurrent(Module):
         shape = (self.num_layers * len(self.directions), input.shape[1], self.hidden_size)
         first = _states(type(self).__name__, self.cell, hidden, input, shape)
         weights = self.weights(0)
-        same_dtype(type(self).__name__, input, *weights, *first)
+        same_dtype(type(self).__name__, input, *weights)
         one_layer = PASSES[self.bptt]
         if one_layer is through_time:
             if takes(weights[0].data, cell=self.cell):
@@ -168,10 +168,13 @@ def _states(
     for state in states:
         check_tensor(f"{layer}, hidden state", state)
     if len(states) != cell.num_states or any(s.shape != shape for s in states):
+        names = {1: "a tensor", 2: "a pair (h, c), each"}
+        wanted = names.get(cell.num_states, f"{cell.num_states} tensors, each")
         raise ValueError(
-            f"{layer}: the hidden state must be {cell.num_states} of {shape}, "
-            f"not {[s.shape for s in states]}"
+            f"{layer}: the hidden state must be {wanted} of shape {shape}, "
+            f"not {' and '.join(str(s.shape) for s in states) or 'empty'}"
         )
+    same_dtype(layer, input, *states, are="hidden state is", convert="tensor(x, dtype=...)")
     return states
 
 
@@ -195,6 +198,7 @@ class RNN(Recurrent):
         **options: Any,
     ) -> None:
         super().__init__(_rnn_cell(nonlinearity), input_size, hidden_size, num_layers, **options)
+        self.nonlinearity = nonlinearity
 
 
 class LSTM(Recurrent):
@@ -259,7 +263,7 @@ class RecurrentCell(Module):
         if input.ndim != 2 or input.shape[1] != self.input_size:
             raise ValueError(f"{name}: the input must be (B, {self.input_size}), not {input.shape}")
         state = _states(name, self.cell, hidden, input, (input.shape[0], self.hidden_size))
-        same_dtype(name, input, self.weight_ih, *state)
+        same_dtype(name, input, self.weight_ih)
         zx = F.linear(input, self.weight_ih, self.bias_ih)
         zh = F.linear(state[0], self.weight_hh, self.bias_hh)
         return _tensor_or_tuple(self.cell.equations(zx, zh, *state))

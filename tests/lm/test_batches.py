@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,3 +82,9 @@ def test_the_last_chunk_is_short() -> None:
     data, target = get_batch(source, 8, 4)
     assert data.tolist() == [[8]]
     assert target.tolist() == [9]
+
+
+@pytest.mark.parametrize("batch_size", [0, -2])
+def test_batchify_needs_a_column(batch_size: int) -> None:
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {batch_size}"):
+        batchify(np.arange(26), batch_size)

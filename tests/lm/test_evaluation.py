@@ -81,3 +81,10 @@ def test_evaluation_records_no_graph_and_draws_nothing(source: np.ndarray) -> No
         assert not loss_.requires_grad
         assert not any(h.requires_grad for h in hidden)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("rows", "bptt"), [(1, 5), (0, 5), (4, 0)])
+def test_what_has_nothing_to_predict_is_refused(rows: int, bptt: int) -> None:
+    model = RNNModel("LSTM", 5, 3, 3, 1, dropout=0.0)
+    with pytest.raises(ValueError, match=f"not {rows} and {bptt}"):
+        evaluate(model, np.zeros((rows, 2), np.int64), bptt)

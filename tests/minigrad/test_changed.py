@@ -6,6 +6,7 @@ Otherwise the gradients would silently be wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,56 @@ def test_an_operation_of_ones_own() -> None:
     w = leaf(X)
     with pytest.raises(RuntimeError, match=SAVED):
         both(w, lambda: square(w).sum(), w.mark_changed)
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "T": lambda w: w.T,
+    "reshape": lambda w: w.reshape(6),
+    "a row": lambda w: w[1],
+    "a slice": lambda w: w[1:],
+    "chunk": lambda w: w.chunk(2, -1)[1],
+    "unbind": lambda w: w.unbind(0)[2],
+    "detach": lambda w: w.detach(),
+    "a view of a view": lambda w: w.T[0].reshape(1, 3),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_changes_with_the_tensor(name: str) -> None:
+    """As in PyTorch. `x * w.T` saves w.T, whose values a step of w changes too."""
+    w = leaf(X)
+    seen = VIEWS[name](w)
+    x = leaf(seen.numpy())
+    with pytest.raises(RuntimeError, match=SAVED):
+        both(w, lambda: (x * seen).sum() + (w * 1.0).sum(), step(w))
+    torch = pytest.importorskip("torch")
+    theirs = torch.tensor(X, requires_grad=True)
+    y = (torch.ones(x.shape, requires_grad=True) * VIEWS[name](theirs)).sum()
+    with torch.no_grad():
+        theirs -= 1
+    with pytest.raises(RuntimeError, match=r"modified (by an )?inplace"):
+        y.backward()
+
+
+@pytest.mark.parametrize("copy", [lambda w: w[[1, 0]], lambda w: w.T.reshape(6), lambda w: w + 0.0])
+def test_a_copy_does_not(copy: Callable[[Tensor], Tensor]) -> None:
+    w = leaf(X)
+    seen = copy(w)
+    x = leaf(seen.numpy())
+    (x * seen).sum().backward(retain_graph=True)
+    step(w)()
+    x.zero_grad()
+    (x * seen.detach()).sum().backward()
+    assert_array_equal(x.grad, seen.data)
+    y = (x * copy(w)).sum()
+    step(w)()
+    y.backward()
+
+
+def test_a_changed_view_changes_the_tensor() -> None:
+    w = leaf(X)
+    with pytest.raises(RuntimeError, match=SAVED):
+        both(w, lambda: (w * w).sum(), w.detach()[0].mark_changed)
 
 
 @pytest.mark.parametrize("name", [*READ, *NOT_READ])

@@ -215,6 +215,55 @@ def test_boolean_tensors_combine_and_select() -> None:
         operator.invert(x)
 
 
+IN_PLACE = {
+    "+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_leaf_is_changed_in_place_where_nothing_is_recorded(name: str) -> None:
+    """As in PyTorch: `with no_grad(): p -= lr * p.grad` is a step."""
+    change = IN_PLACE[name]
+    w = leaf([1.0, 2.0])
+    memory, y = w.data, (w * w).sum()
+    with mg.no_grad():
+        same = change(w, mg.tensor([4.0, 8.0]))
+    assert same is w and w.data is memory and w.requires_grad and w.is_leaf
+    expected = change(np.array([1.0, 2.0]), np.array([4.0, 8.0]))
+    assert_array_equal(memory, expected)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+    with pytest.raises(RuntimeError, match=r"`with no_grad\(\):`"):
+        change(w, 1.0)
+    assert_array_equal(w.data, expected)
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_of_other_tensors_it_makes_a_new_one(name: str) -> None:
+    w, constant = leaf([1.0, 2.0]), mg.tensor([1.0, 2.0], dtype=np.float64)
+    for x in (w * 1.0, constant):
+        assert IN_PLACE[name](x, w) is not x
+    assert_array_equal(constant.data, [1.0, 2.0])
+
+
+def test_one_element_is_formatted_as_a_number() -> None:
+    loss = mg.tensor([[1.234]])
+    assert f"{loss:.2f} {loss:6.1f}" == "1.23    1.2"
+    assert f"{loss}" == str(loss)
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        format(mg.tensor([1.0, 2.0]), ".2f")
+
+
+def test_a_list_is_an_operand_with_the_default_dtype() -> None:
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    y = x * [3.0, 4.0] + [1.0, 1.0] - x.maximum([1.5, 1.5])
+    assert y.dtype == np.float32
+    assert_array_equal(y.data, np.float32([2.5, 7.0]))
+    assert_array_equal((x @ [[1.0], [2.0]]).data, np.float32([5.0]))
+    with pytest.raises(TypeError, match=r"minigrad\.stack"):
+        x * [x.sum(), 1.0]
+
+
 def test_any_and_all() -> None:
     large = leaf(A) > 1
     assert (bool(large.any()), bool(large.all())) == (True, False)
@@ -560,6 +609,14 @@ def test_no_grad_decorates() -> None:
         double(x, fail=True)
     assert (x * 2).requires_grad
     assert (double.__name__, double.__doc__) == ("double", "Twice x.")
+
+
+def test_no_grad_refuses_a_generator() -> None:
+    with pytest.raises(TypeError, match=r"generator numbers; write `with no_grad\(\):` inside"):
+
+        @mg.no_grad()
+        def numbers() -> Iterator[int]:
+            yield 1
 
 
 def test_no_grad_holds_in_its_own_thread() -> None:
