@@ -146,7 +146,8 @@ def parser() -> Parser:
                    default=ROOT / "docs" / "results" / "ptb" / "trials",
                    help="the trials with 20 columns (default those of reproduce_ptb.py)"
                    )  # fmt: skip
-    p.add_argument("--seeds", type=whole, nargs="+", default=list(SEEDS))
+    p.add_argument("--seeds", type=whole, nargs="+", default=list(SEEDS),
+                   help="one run of each model for each of these seeds")  # fmt: skip
     p.add_argument("--data", metavar="DIR", help="the text (default Penn Treebank, in data/ptb)")
     p.add_argument("--workers", type=at_least_one, default=1, help="runs at a time")
     p.add_argument("--tables", action="store_true", help="only write the tables of what is done")

@@ -38,7 +38,6 @@ if __name__ == "__main__":  # Ctrl-C prints one line also during the slow import
 from lm import builtin
 from lm.arguments import Parser, at_least_one, whole
 from lm.console import run_command, show
-from lm.datasets import load_corpus
 from lm.drawing import need_matplotlib
 from lm.files import make_folder
 from lm.results import cores, this_command
@@ -74,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         grid, rates, seeds = QUICK_GRID, RATES[:2], args.seeds or SEEDS[:2]
         data = args.data or str(quick_text(out / "text"))
         base = dataclasses.replace(base, data=data, epochs=args.epochs or 2, **QUICK)
-    load_corpus(base.data)  # if the text is missing, no trial should be recorded as failed
     cells = [dataclasses.replace(base, model=model, seed=seeds[0]) for model in args.cells]
 
     searches = {s.model: learning_rates(s, rates) for s in cells}
@@ -135,14 +133,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cells", nargs="+", choices=tuple(CELLS), default=["LSTM", "GRU"],
                    help="the cells to compare")  # fmt: skip
     p.add_argument("--seeds", nargs="+", type=whole,
-                   help="of the trials (default 1111 1112 1113; with --quick "
-                   "1111 1112)")  # fmt: skip
+                   help="one trial of each setting for each of these seeds (default 1111 1112 "
+                   "1113; with --quick 1111 1112)")  # fmt: skip
     p.add_argument("--epochs", type=at_least_one,
-                   help=f"of each trial (default {EPOCHS}; with --quick 2)")  # fmt: skip
+                   help=f"epochs of each trial (default {EPOCHS}; with --quick 2)")  # fmt: skip
     p.add_argument("--workers", type=at_least_one, default=cores(),
                    help="trials at a time on this machine (default its cores)")  # fmt: skip
     p.add_argument("--scheduler", metavar="ADDRESS",
-                   help="of a Dask cluster that runs the trials instead, such as tcp://host:8786; "
+                   help="a Dask cluster that runs the trials instead, such as tcp://host:8786; "
                    "its workers must see the folder of the trials, and the text, under the same "
                    "paths")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="tiny models and text, as a test")

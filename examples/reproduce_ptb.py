@@ -58,7 +58,8 @@ def parser() -> Parser:
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     p.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), metavar="MODEL",
                    help=f"some of {', '.join(MODELS)} (default all)")  # fmt: skip
-    p.add_argument("--seeds", type=whole, nargs="+", default=[1111, 1112, 1113])
+    p.add_argument("--seeds", type=whole, nargs="+", default=[1111, 1112, 1113],
+                   help="one run of each model for each of these seeds")  # fmt: skip
     p.add_argument("--data", metavar="DIR", help="the text (default Penn Treebank, in data/ptb)")
     p.add_argument("--workers", type=at_least_one, default=1,
                    help="runs at a time, each with its share of the cores")  # fmt: skip

@@ -27,8 +27,10 @@ class Help(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
         is_option = action.option_strings and action.default is not argparse.SUPPRESS
-        if not is_option or "default" in text:
+        if not is_option or action.required or "default" in text:
             return text
+        if isinstance(action.default, list):
+            return f"{text} (default {' '.join(map(str, action.default))})"
         if action.nargs == 0 and not action.default:
             return f"{text} (default off)"
         none = action.default is None or action.default == ""
@@ -95,7 +97,12 @@ size = _whole(1, 10**6, "a whole number from 1 to 1,000,000")  # more would not 
 
 def positive(text: str) -> float:
     """A finite number above 0."""
-    return _number(text, float, lambda x: 0 < x < math.inf, "a number above 0")
+    return _number(text, float, lambda x: 0 < x < math.inf, "a finite number above 0")
+
+
+def divisor(text: str) -> float:
+    """A finite number of at least 1."""
+    return _number(text, float, lambda x: 1 <= x < math.inf, "a finite number of at least 1")
 
 
 def probability(text: str) -> float:

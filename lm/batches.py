@@ -49,7 +49,7 @@ def columns(split: str, ids: np.ndarray, batch_size: int) -> np.ndarray:
     Ids in a mapped file stay there. Raises UserError if the text is too short.
     """
     if len(ids) < 2 * batch_size:
-        smaller = " or a smaller --batch-size" if split == "train" else ""
+        smaller = " or a smaller --batch-size or --accumulate" if split == "train" else ""
         raise UserError(
             f"the {split} text has {len(ids)} words, fewer than the {2 * batch_size} that "
             f"{batch_size} columns need; give more text{smaller}"

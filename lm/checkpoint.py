@@ -80,6 +80,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     from safetensors.numpy import load
 
     if not os.path.isfile(path):
+        if os.path.exists(path):
+            raise UserError(f"{path} is not a file; name a checkpoint, such as model.safetensors")
         raise UserError(f"no checkpoint {path}; train a model first, with --save {path}")
     try:
         contents = Path(path).read_bytes()

@@ -123,6 +123,14 @@ class Corpus:
         return found.hexdigest()[:16]
 
 
+def hash_of(ids: Ids) -> str:
+    """A hash of word ids, the same for every integer type; a few MB are read at a time."""
+    found, block = hashlib.sha256(), 1 << 20
+    for start in range(0, len(ids), block):
+        found.update(np.ascontiguousarray(ids[start : start + block], dtype=np.int64).data)
+    return found.hexdigest()[:16]
+
+
 def _dictionary(words: Mapping[str, list[str]], vocabulary: str) -> Dictionary:
     """The words of the training text and `<unk>`, or of all splits."""
     if vocabulary == "all":

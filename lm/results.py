@@ -103,7 +103,7 @@ def _blas() -> list[str]:
     except ImportError:
         return []
     return [
-        f"{i['internal_api']} {i['version']}, {i.get('architecture')}, {i['num_threads']} threads"
+        f"{i['internal_api']} {i['version']}, {i.get('architecture')}, threads: {i['num_threads']}"
         for i in libraries
         if i["user_api"] == "blas"
     ]

@@ -13,7 +13,7 @@ from minigrad.cells import CELLS
 from minigrad.nn.recurrent import DROPOUT_KINDS
 from minigrad.random import normal, uniform
 
-from .arguments import at_least_one, layers, positive, probability, size, whole
+from .arguments import at_least_one, divisor, layers, positive, probability, size, whole
 from .checkpoint import Checkpoint
 from .console import UserError
 from .corpus import VOCABULARIES
@@ -85,7 +85,7 @@ def rules() -> dict[str, tuple[Any, str]]:
         "init-range": (positive, "draw all weights uniform in ± this (default 0.1 for embedding "
                        "and decoder, 1/√nhid for the recurrent layers)"),
         "lr": (positive, f"initial learning rate (default {rates})"),
-        "lr-decay": (positive, "divisor of the learning rate at each decay"),
+        "lr-decay": (divisor, "divisor of the learning rate at each decay"),
         "decay-after": (at_least_one, "decay after every epoch from this one on "
                         "(default: when validation does not improve)"),
         "clip": (positive, "largest norm of the gradient"),

@@ -141,7 +141,16 @@ def train(
             "checkpoint's vocabulary and are read as <unk>; it is probably another text"
         )
     with trainer.stop:  # until the last line, which a second Ctrl-C must not suppress
-        trainer.fit()
+        try:
+            trainer.fit()
+        except BrokenPipeError:
+            if ranks.size > 1:
+                raise
+            place = state.position.place(trainer.batches)
+            raise UserError(
+                f"nobody reads the output any more: stopped {place}; the state is in "
+                f"{trainer.latest_path}; to continue: {to_continue(args, trainer.latest_path)}"
+            ) from None
         if trainer.stopping and trainer.unfinished:
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")

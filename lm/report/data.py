@@ -75,7 +75,14 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return _dict(self.header.get("settings"))
+        """As the run began, but with all epochs of one that was resumed with more."""
+        settings = _dict(self.header.get("settings"))
+        planned, done = number(settings.get("epochs")), self.epochs_done
+        return settings if planned is None or done <= planned else {**settings, "epochs": done}
+
+    @property
+    def epochs_done(self) -> int:
+        return max((int(x) for x, _ in self.points("valid_loss")), default=0)
 
     def made_with(self) -> dict[str, Any]:
         """Versions and machine, by name."""

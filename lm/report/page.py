@@ -92,10 +92,9 @@ def _status(runs: Sequence[Run]) -> str:
     if len(runs) > 1:
         return f"Written {now}"
     run = runs[0]
-    done = max((int(x) for x, _ in run.points("valid_loss")), default=0)
     epochs = number(run.settings.get("epochs"))
     of = f" of {epochs:.0f}" if epochs else ""
-    return f"Epoch {done}{of} done. Written {now}"
+    return f"Epoch {run.epochs_done}{of} done. Written {now}"
 
 
 # -------------------------------------------------------------------- numbers

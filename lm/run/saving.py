@@ -119,17 +119,28 @@ class Saver:
         if self._error is not None:
             raise self._error
 
-    def resume(self, checkpoint: Checkpoint) -> None:
+    def resume(self, checkpoint: Checkpoint, text: str) -> None:
         """Find the best model so far of a run that is resumed from `checkpoint`.
 
         It is at `best_path`, or where the run saved before, or is the checkpoint itself. Nothing
-        is written until `begin`.
+        is written until `begin`. `text` identifies the validation text (see `RunState`): losses on
+        another one can't be compared. Raises UserError if `best_path` holds the best model of this
+        run on another text.
         """
         self.last_good = checkpoint.path
         paths = {self.best_path: None}
         if checkpoint.path is not None:
             paths[best_path_of(checkpoint.path)] = None
         found = [c for c in (*map(_read, paths), checkpoint) if c and same_run(c, checkpoint)]
+        others = [c for c in found if c.run.get("text", text) != text]
+        if any(c.path == self.best_path for c in others):
+            raise UserError(
+                f"{self.best_path} holds the best model on another validation text; keep that of "
+                "this text in a file of its own: --save FILE"
+            )
+        if any(c is checkpoint for c in others):
+            return
+        found = [c for c in found if c.run.get("text", text) == text]
         best = min((c for c in found if _loss(c) < math.inf), key=_loss, default=None)
         if best is not None:
             self.kept_loss = _loss(best)
@@ -173,7 +184,7 @@ class NotSaving(Saver):
 
     def finish(self) -> None: ...
 
-    def resume(self, checkpoint: Checkpoint) -> None: ...
+    def resume(self, checkpoint: Checkpoint, text: str) -> None: ...
 
 
 def _must_be_writable(path: Path) -> None:

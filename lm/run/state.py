@@ -24,18 +24,24 @@ from .ranks import ALONE, Alone
 class RunState:
     """A model, its optimiser, and where in the text they are.
 
-    At first that is the start of a run with the weights that the model has.
+    At first that is the start of a run with the weights that the model has. `text` identifies the
+    validation text, on which the best model is chosen.
     """
 
     hidden: tuple[Tensor, ...]  # carried from chunk to chunk, for every cell as a tuple
 
     def __init__(
-        self, model: RNNModel, settings: Settings, vocabulary: list[str], ranks: Alone = ALONE
+        self,
+        model: RNNModel,
+        settings: Settings,
+        vocabulary: list[str],
+        ranks: Alone = ALONE,
+        text: str = "",
     ) -> None:
         self.model = model
         self.settings = settings.resolved()
         self.ranks, self.columns = ranks, ranks.columns(settings.batch_size)
-        self.vocabulary = vocabulary
+        self.vocabulary, self.text = vocabulary, text
         self.optimizer: Optimizer = SGD(model.parameters(), self.settings.first_lr)
         self.position = Position()
         self.losses = Losses()
@@ -73,6 +79,7 @@ class RunState:
             model={name: to_host(w) for name, w in self.model.state_dict().items()},
             run={
                 "id": self.id,
+                "text": self.text,
                 "position": {**dataclasses.asdict(self.position), **sums},
                 "random": random.get_state(),
             },
@@ -105,5 +112,7 @@ class RunState:
         position = dict(checkpoint.run["position"])
         self.losses = Losses(position.pop("loss_sum", 0.0), position.pop("loss_count", 0))
         self.position = Position(**position)
+        if checkpoint.run.get("text", self.text) != self.text:
+            self.position.best_loss = None  # was on another text
         self.id = str(checkpoint.run.get("id", self.id))
         random.set_state(checkpoint.run["random"])

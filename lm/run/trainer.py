@@ -15,7 +15,7 @@ from minigrad import AnomalyError, detect_anomaly, keep_freed_memory
 from ..arguments import Every
 from ..batches import columns, count_batches, get_batch
 from ..checkpoint import Checkpoint, is_checkpoint
-from ..corpus import Corpus
+from ..corpus import Corpus, hash_of
 from ..model import RNNModel, as_tuple
 from ..settings import EVAL_BATCH_SIZE, Settings
 from ..steps import evaluate, train_step
@@ -63,7 +63,8 @@ class Trainer:
             lambda: Saver(Path(best_path), save_every) if first else NotSaving()
         )
         self.best_path, self.latest_path = Path(best_path), latest_path(Path(best_path))
-        self.state = RunState(model, settings, corpus.dictionary.idx2word, ranks)
+        words, text = corpus.dictionary.idx2word, hash_of(corpus.valid)
+        self.state = RunState(model, settings, words, ranks, text)
         self.model, self.settings = model, self.state.settings
         self.unknown, self.words = corpus.unknown, len(corpus.train)
         self.observers: list[Observer] = []
@@ -88,10 +89,11 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue from where the checkpoint was saved.
 
-        Raises UserError unless the corpus was read with the vocabulary of the checkpoint.
+        Raises UserError unless the corpus was read with the vocabulary of the checkpoint, or if the
+        best model on another validation text would be replaced.
         """
         self.state.restore(checkpoint)
-        self.saver.resume(checkpoint)
+        self.ranks.each(lambda: self.saver.resume(checkpoint, self.state.text))
 
     def fit(self) -> float:
         """Train to the last epoch, Ctrl-C or SIGTERM; returns the best model's test loss.
@@ -301,7 +303,7 @@ class Trainer:
         """Say what may surprise the user about the run that begins."""
         if not self.unfinished:
             self._note(
-                f"nothing is left to train: all {self.epochs} epochs are done; "
+                f"nothing is left to train: {self.state.position.epoch - 1} epochs are done; "
                 "a larger --epochs continues"
             )
         elif self.saver.last_good is None and is_checkpoint(self.best_path):

@@ -6,16 +6,18 @@ import contextlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures import ThreadPoolExecutor as Threads
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..console import UserError, need
+from ..datasets import load_corpus
 from ..results import cores
 from ..run.stopping import StopRequest
 from ..settings import Settings
@@ -42,7 +44,7 @@ def sweep(
     its workers run them; they must see `folder` under the same path. BLAS has so many `threads` in
     each trial, by default the cores divided by the workers, or what a Dask worker's environment
     says. At Ctrl-C the running trials save and stop, and False is returned. Raises UserError if a
-    folder holds another trial, or the cluster can't be reached.
+    folder holds another trial, the cluster can't be reached, or the text is not available.
     """
     progress = progress or SweepProgress()
     folder = folder.resolve()
@@ -58,6 +60,7 @@ def sweep(
     todo = {trial: path for trial, path in paths.items() if trial not in finished}
     if not todo:
         return True
+    _must_have_text(todo)
     if threads is None and scheduler is None:
         threads = max(1, cores() // workers)
     with StopRequest() as stop, executor(workers, scheduler) as pool, contextlib.ExitStack() as end:
@@ -87,6 +90,17 @@ def sweep(
         if not complete:
             progress.note("stopped; the same command continues")
     return complete
+
+
+def _must_have_text(trials: Iterable[Trial]) -> None:
+    """Raise UserError if no trial has its text, which would be recorded as a failure of each."""
+    for data in dict.fromkeys(trial.settings.data for trial in trials):
+        try:
+            load_corpus(data)
+            return
+        except UserError as error:
+            reason = error
+    raise reason
 
 
 def _stop_all(folder: Path, futures: dict[Future[None], Trial]) -> None:
@@ -160,6 +174,8 @@ def executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         with Threads(workers) as pool:
             yield pool
         return
+    if not re.fullmatch(r"(\w+://)?\S+:\d+", scheduler):
+        raise UserError(f"{scheduler} is no address of a scheduler; give one as tcp://host:8786")
     distributed = need("distributed", "'.[sweep]'")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are ours to report
     try:

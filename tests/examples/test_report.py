@@ -105,6 +105,16 @@ def test_a_resumed_run_keeps_its_history(
     assert "Epoch 2 of 2" in lone.read_text()
 
 
+def test_a_run_resumed_with_more_epochs_has_them_in_its_metrics(
+    call: Call, train_options: list[str], tmp_path: Path
+) -> None:
+    metrics = train(call, train_options, tmp_path)
+    latest = str(tmp_path / "model.latest.safetensors")
+    call("train_ptb", "--resume", latest, "--epochs", "4", "--metrics", str(metrics))
+    call("report", str(metrics), "--out", str(tmp_path / "run.html"))
+    assert "Epoch 4 of 4" in (tmp_path / "run.html").read_text()
+
+
 def test_several_runs_on_one_page(call: Call, train_options: list[str], tmp_path: Path) -> None:
     metrics = Path(train(call, train_options, tmp_path))
     second = tmp_path / "second <b>.jsonl"

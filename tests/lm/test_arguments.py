@@ -101,7 +101,7 @@ def test_the_command_line_is_the_default(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (["--batch-size", "0"], "--batch-size: must be a whole number of at least 1, not '0'"),
         (["--batch_size", "-3"], "--batch-size: must be a whole number of at least 1, not '-3'"),
-        (["--lr", "quick"], "--lr: must be a number above 0, not 'quick'"),
+        (["--lr", "quick"], "--lr: must be a finite number above 0, not 'quick'"),
         (["--model", "CNN"], "'CNN'"),
         (["--lr"], "--lr"),
         (["--speed", "1"], "--speed"),

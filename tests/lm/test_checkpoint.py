@@ -303,7 +303,7 @@ def test_a_disk_that_is_full_at_any_byte(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there(path: Path) -> None:
     assert "no checkpoint" in the_error(path)
-    assert "no checkpoint" in the_error(path.parent)  # a folder
+    assert "is not a file; name a checkpoint" in the_error(path.parent)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import minigrad as mg
 from lm.arguments import Every
 from lm.checkpoint import load_checkpoint, save_checkpoint
 from lm.console import UserError
-from lm.corpus import Corpus
+from lm.corpus import EOS, Corpus
 from lm.run.observer import Observer
 from lm.run.progress import Lines
 from lm.run.saving import best_path_of, latest_path, same_run
@@ -485,3 +485,61 @@ def test_the_time_of_an_epoch_includes_the_time_before_a_stop(
     first, second = watcher.epochs
     assert first.seconds > first.train_seconds > 1000 and first.cpu_seconds > 2000
     assert 0 < second.train_seconds < 1000 and second.words == first.words
+
+
+def another(corpus: Corpus) -> Corpus:
+    """The same training text and words, with another validation text."""
+    words = corpus.dictionary.idx2word
+    train, valid, test = (
+        " ".join(words[i] for i in ids).replace(EOS, "\n")
+        for ids in (corpus.train, corpus.valid[::-1], corpus.test)
+    )
+    return Corpus.from_text(train, valid, test, corpus.dictionary)
+
+
+def test_losses_on_another_validation_text_are_not_compared(
+    make_trainer: Make, corpus: Corpus, script_evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Otherwise the model of the old text stays the best, and the learning rate falls."""
+    given = script_evaluate([5.0, 1.0, 7.0, 6.0, 6.5, 8.0])
+    first = make_trainer(epochs=1)
+    first.fit()
+    other = tmp_path / "other"
+    other.mkdir()
+    trainer = make_trainer(another(corpus), folder=other, epochs=4)
+    trainer.resume(load_checkpoint(first.latest_path))
+    lr = trainer.state.optimizer.lr
+    trainer.fit()
+    assert trainer.state.optimizer.lr == lr / 4  # after the last epoch, the only one not better
+    assert load_checkpoint(trainer.best_path).run["position"]["best_loss"] == 6.0
+    for name, weight in given[3].items():
+        assert_array_equal(given[-1][name], weight)
+    assert load_checkpoint(first.best_path).run["position"]["best_loss"] == 5.0
+
+
+@pytest.mark.parametrize("which", ["latest_path", "best_path"])
+def test_the_best_model_on_another_validation_text_is_not_replaced(
+    make_trainer: Make, corpus: Corpus, which: str
+) -> None:
+    make_trainer(epochs=1).fit()
+    trainer = make_trainer(another(corpus), epochs=2)
+    before = trainer.best_path.read_bytes()
+    with pytest.raises(UserError, match=r"another validation text; .*--save FILE"):
+        trainer.resume(load_checkpoint(getattr(trainer, which)))
+    assert trainer.best_path.read_bytes() == before
+
+
+def test_a_checkpoint_of_an_earlier_version_does_not_know_its_text(
+    make_trainer: Make, script_evaluate: Callable[..., Any]
+) -> None:
+    script_evaluate([5.0, 1.0, 7.0, 8.0])
+    trainer = make_trainer(epochs=1)
+    trainer.fit()
+    for path in (trainer.best_path, trainer.latest_path):
+        checkpoint = load_checkpoint(path)
+        del checkpoint.run["text"]
+        save_checkpoint(path, checkpoint)
+    trainer = make_trainer(epochs=2)
+    trainer.resume(load_checkpoint(trainer.latest_path))
+    trainer.fit()
+    assert load_checkpoint(trainer.best_path).run["position"]["best_loss"] == 5.0

@@ -158,6 +158,15 @@ def test_bad_trials_are_rows_and_the_others_finish(
         sweep([other], tmp_path / "trials")
 
 
+def test_a_text_that_no_trial_has_is_an_error_of_the_sweep(
+    tiny: Callable[..., Trial], tmp_path: Path
+) -> None:
+    trials = [tiny(data="nowhere", seed=1), tiny(data="nowhere", seed=2)]
+    with pytest.raises(UserError, match="no folder nowhere"):
+        sweep(trials, tmp_path / "trials", 2)
+    assert gather(trials, tmp_path / "trials") == []
+
+
 def test_a_result_of_an_earlier_version_without_a_new_setting_counts(
     tiny: Callable[..., Trial], tmp_path: Path
 ) -> None:
@@ -390,12 +399,23 @@ def test_what_is_missing_is_said_in_one_line(
         drawing.need_matplotlib()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "no address"])
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("tcp://127.0.0.1:1", "can't reach the scheduler"),
+        ("nowhere", "nowhere is no address"),
+        ("tcp://no host:1", "is no address"),
+    ],
+)
 def test_a_scheduler_that_can_not_be_reached(
-    address: str, tiny: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str,
+    message: str,
+    tiny: Callable[..., Trial],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(run, "PATIENCE", 1)
-    with pytest.raises(UserError, match=f"can't reach the scheduler {address}") as error:
+    with pytest.raises(UserError, match=message) as error:
         sweep([tiny()], tmp_path, scheduler=address)
     assert "\n" not in str(error.value)
