@@ -170,10 +170,10 @@ def dropout(
     """
     check_tensor("dropout", input)
     check_probability("dropout", p)
-    if input.dtype.kind != "f":
-        raise TypeError(f"dropout: the input must be floating point, not {input.dtype}")
     if not training or (p == 0 and mask is None):
         return input
+    if input.dtype.kind != "f":
+        raise TypeError(f"dropout: the input must be floating point, not {input.dtype}")
     xp, scale = array_module(input.data), 1 / (1 - p) if p < 1 else 0.0
     if mask is None:
         axes = [axis % input.ndim for axis in shared]

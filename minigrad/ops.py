@@ -342,14 +342,10 @@ def _extreme(x: Tensor, y: Array, axis: Axis, keepdims: bool) -> Tensor:
 
 def _view(x: Any, y: Tensor) -> Tensor:
     """y, which was computed from x. If it shows the memory of x, they change together."""
-    if isinstance(x, Tensor) and _owner(x.data) is _owner(y.data):
+    base = y.data.base  # a view of a view has the base of the first
+    if isinstance(x, Tensor) and base is not None and (base is x.data or base is x.data.base):
         y._changes = x._changes
     return y
-
-
-def _owner(array: Array) -> Array:
-    """The array that this one is a view of, or itself."""
-    return array if array.base is None else array.base
 
 
 def reshape(x: Any, shape: Sequence[int]) -> Tensor:

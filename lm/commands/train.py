@@ -146,11 +146,7 @@ def train(
         except BrokenPipeError:
             if ranks.size > 1:
                 raise
-            place = state.position.place(trainer.batches)
-            raise UserError(
-                f"nobody reads the output any more: stopped {place}; the state is in "
-                f"{trainer.latest_path}; to continue: {to_continue(args, trainer.latest_path)}"
-            ) from None
+            raise UserError(f"nobody reads the output any more; {kept(args, trainer)}") from None
         if trainer.stopping and trainer.unfinished:
             place = state.position.place(trainer.batches)
             lines.note(f"stopped {place}; the state is in {trainer.latest_path}; to continue:")
@@ -190,6 +186,16 @@ def observers(
         from ..run.tensorboard import TensorBoard
 
         yield TensorBoard(args.tensorboard, trainer)
+
+
+def kept(args: argparse.Namespace, trainer: Trainer) -> str:
+    """Where a run that was stopped is saved, and the command that continues it."""
+    latest, good = trainer.latest_path, trainer.saver.last_good
+    if good is None:
+        return "nothing has been saved yet"
+    state = latest if good == trainer.best_path else good
+    place = trainer.state.position.place(trainer.batches)
+    return f"stopped {place}; the state is in {state}; to continue: {to_continue(args, state)}"
 
 
 def to_continue(args: argparse.Namespace, latest: Path) -> str:

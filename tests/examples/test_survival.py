@@ -255,12 +255,21 @@ def test_a_reader_that_goes_away_does_not_lose_the_run(
     process.stdout.close()
     assert process.wait(120) == 2
     error = (tmp_path / "stderr").read_text()
-    assert error.startswith("error: nobody reads the output any more: stopped ")
+    assert error.startswith("error: nobody reads the output any more; stopped ")
     assert error.count("\n") == 1
     assert re.search(
         r"to continue: .*--resume \S+model\.latest\.safetensors .*--save-every 100000", error
     )
     assert load_checkpoint(tmp_path / "model.latest.safetensors").run["position"]["epoch"] < 1000
+
+
+def test_a_reader_that_was_never_there(start: Call, options: list[str], tmp_path: Path) -> None:
+    process = start("train_ptb", *options, "--epochs=1")
+    process.stdout.close()
+    assert process.wait(120) == 2
+    assert (tmp_path / "stderr").read_text() == (
+        "error: nobody reads the output any more; nothing has been saved yet\n"
+    )
 
 
 # ---------------------------------------------------------------- two runs at once
