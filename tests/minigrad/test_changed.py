@@ -177,6 +177,14 @@ def test_a_view_changes_with_the_tensor(name: str) -> None:
         y.backward()
 
 
+@pytest.mark.parametrize("shape", [(6,), (3, 2)])
+def test_so_does_a_view_of_memory_that_numpy_does_not_own(shape: tuple[int, ...]) -> None:
+    w = nn.Parameter(np.frombuffer(bytearray(X.tobytes())).reshape(shape))
+    seen, x = w[1:], nn.Parameter(np.ones_like(w.data[1:]))
+    with pytest.raises(RuntimeError, match=SAVED):
+        both(w, lambda: (x * seen).sum() + (w * 1.0).sum(), step(w))
+
+
 @pytest.mark.parametrize("copy", [lambda w: w[[1, 0]], lambda w: w.T.reshape(6), lambda w: w + 0.0])
 def test_a_copy_does_not(copy: Callable[[Tensor], Tensor]) -> None:
     w = leaf(X)
