@@ -10,7 +10,7 @@ A cell is a class with four methods:
 `bptt` runs the last three through time. The factors, such as 1 - h², are known for all steps when
 the forward pass ends. One call computes them all: a call per step would be slower.
 
-The inputs of every cell are two projections, one of x and one of the previous h:
+The input of every cell is two projections, one of x and one of the previous h:
 
     zx = W_ih x + b_ih        zh = W_hh h_prev + b_hh
 

@@ -53,8 +53,8 @@ def cross_entropy(
 
     input (N, V), target (N,) integers; returns a scalar. Rows with target ignore_index are left
     out: the mean is over the others. Raises IndexError for a target that is not a class, TypeError
-    for targets that are not integers or logits that are, ValueError for a wrong shape or a
-    reduction other than "mean" and "sum".
+    for targets that are not integers, ValueError for a wrong shape or a reduction other than
+    "mean" and "sum".
     """
     check_tensor("cross_entropy", input)
     if input.ndim != 2:
@@ -62,8 +62,6 @@ def cross_entropy(
             f"cross_entropy: the logits must be (N, V), not {input.shape}; reshape those of "
             "sequences, (T, B, V), with logits.reshape(-1, V) and target.reshape(-1)"
         )
-    if input.dtype.kind != "f":
-        raise TypeError(f"cross_entropy: the logits must be floating point, not {input.dtype}")
     N, V = input.shape
     ids = class_ids("cross_entropy", target, N, V, ignore_index)
     counts = ids != ignore_index

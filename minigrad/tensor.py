@@ -112,11 +112,15 @@ class Tensor(Methods):
     data            the array
     grad            the gradient that `backward` computed: an array like `data`, or None
     requires_grad   whether `backward` computes a gradient for it (TypeError for integers)
+
+    `changes` is that of a tensor with the same memory; both then notice a change in place.
     """
 
     __slots__ = ("__weakref__", "_changes", "_node", "_output", "data", "requires_grad")
 
-    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+    def __init__(
+        self, data: Array, requires_grad: bool = False, *, changes: list[int] | None = None
+    ) -> None:
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require a gradient, not {data.dtype}")
         self.data: Array = as_array(data)
@@ -124,7 +128,7 @@ class Tensor(Methods):
         self.requires_grad = requires_grad
         self._node: Node | None = None
         self._output = 0  # which of the node's outputs this is
-        self._changes = [0]  # the tick of the last change of `data` in place; shared with views
+        self._changes = changes or [0]  # the tick of the last change in place; shared with views
 
     @property
     def is_leaf(self) -> bool:
@@ -133,9 +137,7 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """A tensor with the same data and no node: gradients stop here."""
-        result = Tensor(self.data)
-        result._changes = self._changes
-        return result
+        return Tensor(self.data, changes=self._changes)
 
     def zero_grad(self) -> None:
         """Set `.grad` to None."""

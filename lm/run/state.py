@@ -25,7 +25,7 @@ class RunState:
     """A model, its optimiser, and where in the text they are.
 
     At first that is the start of a run with the weights that the model has. `text` identifies the
-    validation text, on which the best model is chosen.
+    validation text, on which the best model is chosen; a model that was converted has none.
     """
 
     hidden: tuple[Tensor, ...]  # carried from chunk to chunk, for every cell as a tuple
@@ -73,15 +73,16 @@ class RunState:
         """
         columns, gather = self.settings.batch_size, self.ranks.gather
         sums = {"loss_sum": self.losses.total, "loss_count": self.losses.count}
+        text = {"text": self.text} if self.text else {}
         return Checkpoint(
             settings=self.settings.as_dict(),
             vocabulary=self.vocabulary,
             model={name: to_host(w) for name, w in self.model.state_dict().items()},
             run={
                 "id": self.id,
-                "text": self.text,
                 "position": {**dataclasses.asdict(self.position), **sums},
                 "random": random.get_state(),
+                **text,
             },
             hidden={str(i): gather(to_host(h.data), columns) for i, h in enumerate(self.hidden)},
             optimizer=self.optimizer.state_dict(),

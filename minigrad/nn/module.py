@@ -30,9 +30,8 @@ class Parameter(Tensor):
                 f"Parameter: data must be an array or a tensor, not a {type(data).__name__}; make "
                 "one with minigrad.tensor(x)"
             )
-        super().__init__(values, requires_grad)
-        if isinstance(data, Tensor):
-            self._changes = data._changes
+        changes = data._changes if isinstance(data, Tensor) else None
+        super().__init__(values, requires_grad, changes=changes)
 
 
 class Module:
