@@ -124,16 +124,19 @@ def test_a_step_leaves_nothing_to_the_garbage_collector(rnn_type: str, bptt: str
     optimizer = SGD(model.parameters(), 1.0)
     words = np.random.default_rng(0).integers(0, 20, (6, 3))
     hidden = model.init_hidden(3)
-    gc.collect()
+    found = []
     gc.disable()
     try:
         for _ in range(3):
+            gc.collect()
             _, _, hidden = train_step(
                 model, optimizer, words[:-1], words[1:].reshape(-1), hidden, 0.25
             )
-        assert gc.collect() == 0
+            found.append(gc.collect())
     finally:
         gc.enable()
+    # A cycle would be found after each step. A thread of an earlier test may leave something once.
+    assert 0 in found, found
 
 
 @pytest.mark.usefixtures("backend")
