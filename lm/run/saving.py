@@ -132,21 +132,18 @@ class Saver:
         if checkpoint.path is not None:
             paths[best_path_of(checkpoint.path)] = None
         found = [c for c in (*map(_read, paths), checkpoint) if c and same_run(c, checkpoint)]
-        others = [c for c in found if c.run.get("text", text) != text]
-        if any(c.path == self.best_path for c in others):
+        if any(c.path == self.best_path and not same_text(c, text) for c in found):
             raise UserError(
                 f"{self.best_path} holds the best model on another validation text; keep that of "
                 "this text in a file of its own: --save FILE"
             )
-        if any(c is checkpoint for c in others):
-            return
-        found = [c for c in found if c.run.get("text", text) == text]
-        best = min((c for c in found if _loss(c) < math.inf), key=_loss, default=None)
+        found = [c for c in found if same_text(c, text) and _loss(c) < math.inf]
+        best = min(found, key=_loss, default=None)
         if best is not None:
             self.kept_loss = _loss(best)
             if best.path != self.best_path:
                 self._waiting = best
-        lowest = checkpoint.run["position"]["best_loss"]
+        lowest = checkpoint.run["position"]["best_loss"] if same_text(checkpoint, text) else None
         if lowest is not None and (self.kept_loss is None or self.kept_loss > lowest):
             places = " nor ".join(map(str, paths))
             self._missing = (
@@ -225,6 +222,11 @@ def _loss(checkpoint: Checkpoint) -> float:
 
 def _warn(error: UserError) -> None:
     warn(f"{error}; training continues, and the next save tries again")
+
+
+def same_text(checkpoint: Checkpoint, text: str) -> bool:
+    """Whether its losses are on this validation text; checkpoints of earlier versions don't say."""
+    return checkpoint.run.get("text", text) == text
 
 
 def same_run(a: Checkpoint, b: Checkpoint) -> bool:

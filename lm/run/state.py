@@ -19,6 +19,7 @@ from ..settings import Settings
 from .losses import Losses
 from .position import Position
 from .ranks import ALONE, Alone
+from .saving import same_text
 
 
 class RunState:
@@ -113,7 +114,7 @@ class RunState:
         position = dict(checkpoint.run["position"])
         self.losses = Losses(position.pop("loss_sum", 0.0), position.pop("loss_count", 0))
         self.position = Position(**position)
-        if checkpoint.run.get("text", self.text) != self.text:
-            self.position.best_loss = None  # was on another text
+        if not same_text(checkpoint, self.text):
+            self.position.best_loss = None
         self.id = str(checkpoint.run.get("id", self.id))
         random.set_state(checkpoint.run["random"])

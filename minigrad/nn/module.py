@@ -24,14 +24,15 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Array | Tensor, requires_grad: bool = True) -> None:
-        values = data.data if isinstance(data, Tensor) else data
-        if not hasattr(values, "dtype"):
+        changes = None
+        if isinstance(data, Tensor):
+            data, changes = data.data, data._changes
+        if not hasattr(data, "dtype"):
             raise TypeError(
                 f"Parameter: data must be an array or a tensor, not a {type(data).__name__}; make "
                 "one with minigrad.tensor(x)"
             )
-        changes = data._changes if isinstance(data, Tensor) else None
-        super().__init__(values, requires_grad, changes=changes)
+        super().__init__(data, requires_grad, changes=changes)
 
 
 class Module:

@@ -517,6 +517,21 @@ def test_losses_on_another_validation_text_are_not_compared(
     assert load_checkpoint(first.best_path).run["position"]["best_loss"] == 5.0
 
 
+def test_a_second_start_on_another_text_keeps_the_best_model_on_it(
+    make_trainer: Make, corpus: Corpus, script_evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
+    script_evaluate([5.0, 1.0, 7.0, 1.0, 9.0, 1.0])
+    first = make_trainer(epochs=1)
+    first.fit()
+    other = tmp_path / "other"
+    other.mkdir()
+    for _ in range(2):
+        trainer = make_trainer(another(corpus), folder=other, epochs=2)
+        trainer.resume(load_checkpoint(first.latest_path))
+        trainer.fit()
+        assert load_checkpoint(trainer.best_path).run["position"]["valid_loss"] == 7.0
+
+
 @pytest.mark.parametrize("which", ["latest_path", "best_path"])
 def test_the_best_model_on_another_validation_text_is_not_replaced(
     make_trainer: Make, corpus: Corpus, which: str

@@ -402,9 +402,9 @@ def test_what_is_missing_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("tcp://127.0.0.1:1", "can't reach the scheduler"),
-        ("nowhere", "nowhere is no address"),
-        ("tcp://no host:1", "is no address"),
+        ("tcp://127.0.0.1:1", "can't reach the scheduler tcp://127.0.0.1:1"),
+        ("no address", "no address is no address of a scheduler"),
+        ("tcp://no host:1", "tcp://no host:1 is no address of a scheduler"),
     ],
 )
 def test_a_scheduler_that_can_not_be_reached(

@@ -291,8 +291,7 @@ def test_a_state_of_another_optimiser_changes_nothing(state: dict[str, Any]) -> 
     assert optimizer.lr == 0.3 and optimizer.steps == [0]
 
 
-# -------------------------------------------------------------------- cells
-
+# -------------------------------------------------------------------- shapes, axes and dtypes
 
 CUBE = mg.tensor(np.ones((2, 3, 4), np.float32))
 
@@ -339,6 +338,9 @@ def test_a_parameter_of_a_tensor() -> None:
     assert not frozen.requires_grad and (frozen * 2.0).is_leaf
 
 
+# -------------------------------------------------------------------- cells
+
+
 @pytest.mark.parametrize("make", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
 def test_cells_check_shapes(make: type[nn.Module]) -> None:
     """A state with one row was once broadcast to the five rows of the input."""
@@ -350,9 +352,9 @@ def test_cells_check_shapes(make: type[nn.Module]) -> None:
         return (one, one) if make is nn.LSTMCell else one
 
     for shape in ((1, 2), (5, 1), (5, 3), (2,), (1, 5, 2)):
-        with pytest.raises(
-            ValueError, match=r"the hidden state must be a .* of shape \(5, 2\), not"
-        ):
+        pair = r"a pair \(h, c\), each" if make is nn.LSTMCell else "a tensor"
+        wanted = rf"the hidden state must be {pair} of shape \(5, 2\), not"
+        with pytest.raises(ValueError, match=wanted):
             cell(x, state(*shape))
     for shape in ((3,), (5, 2), (1, 5, 3)):
         with pytest.raises(ValueError, match=r"the input must be \(B, 3\), not"):
